@@ -1,0 +1,5 @@
+//! The network.
+
+pub mod parameter;
+
+pub use parameter::{Parameter, Role};

@@ -1,0 +1,132 @@
+//! Tables that a plugin offers. Entries return a status (`OK`, `FAILED`, `PANICKED`); the text of a failure is fetched on the
+//! same thread with [`PluginCoreTable::take_fault`]. No entry unwinds.
+
+use abi_stable::std_types::{RResult, RSlice, RString, RVec};
+
+use super::{GetTable, Network, NetworkPlan, SlotDescriptor, TableHeader};
+use crate::tape::Node;
+
+/// `plugin.core/1`: what every plugin has.
+#[repr(C)]
+pub struct PluginCoreTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// Hands over the host's tables. Called once, before any entry that needs them. Any thread.
+    pub connect: extern "C" fn(host: GetTable) -> u32,
+    /// Takes the text of the last failure on this thread; empty if there was none.
+    pub take_fault: extern "C" fn() -> RString,
+}
+
+/// `plugin.rule/1`, per label: an elementwise rule.
+#[repr(C)]
+pub struct RuleTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// State slots for these hyper-parameters. Any thread.
+    pub slots: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString>,
+    /// The rule as an expression, flags folded in. Any thread.
+    pub record: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<Node>, RString>,
+    /// One chunk, all tensors f32. Worker threads, disjoint chunks; pure, calls no table, allocates nothing.
+    pub update_f32: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// One chunk, all tensors f64.
+    pub update_f64: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// One chunk, parameter and gradient bf16, state f32, arithmetic f32.
+    pub update_bf16: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+}
+
+/// One chunk of one tensor. Pointers are the caller's and live for the call; none is null but those of absent slots.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KernelCall {
+    /// Bytes of this struct as the caller knows it.
+    pub struct_size: usize,
+    /// 0 baseline, 1 AVX2, 2 AVX-512; never above what the machine has.
+    pub isa: u32,
+    /// Hyper-parameters in the descriptor's order, `lr` after the schedule.
+    pub hyper: *const f64,
+    /// This tensor's own step (from 1), its number of elements, the L2 norm of all gradients of the run before clipping.
+    pub step: *const f64,
+    /// Elements in the chunk.
+    pub n: usize,
+    /// The parameter, read and written.
+    pub x: *mut (),
+    /// The gradient, read only.
+    pub g: *const (),
+    /// Slot by index in the state record, read and written; null where a slot is switched off.
+    pub state: *const *mut (),
+}
+
+/// `plugin.optimizer/1`, per label: a rule over whole tensors, through the host's tables.
+#[repr(C)]
+pub struct OptimizerTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// Whether a parameter of this shape can be optimized, or why not. Any thread.
+    pub accepts: extern "C" fn(shape: RSlice<'_, i64>) -> RResult<(), RString>,
+    /// State slots for these hyper-parameters. Any thread.
+    pub slots: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString>,
+    /// One step of a batch of parameters of one shape. One thread at a time.
+    pub step: unsafe extern "C" fn(call: *const OptimizerCall) -> u32,
+}
+
+/// One step of `batch` parameters of one shape, stacked along a leading dimension. Handles live for the call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OptimizerCall {
+    /// Bytes of this struct as the caller knows it.
+    pub struct_size: usize,
+    /// Parameters in the batch, at least 1.
+    pub batch: usize,
+    /// Hyper-parameters in the descriptor's order, `lr` after the schedule.
+    pub hyper: *const f64,
+    /// As [`KernelCall::step`]; the same for the whole batch.
+    pub step: *const f64,
+    /// The parameters, `[batch, …shape]`.
+    pub x: u64,
+    /// The gradients, `[batch, …shape]`, read only.
+    pub g: u64,
+    /// Slots by index in the state record, `[batch, …]`; 0 where a slot is switched off. Replaced by the new handles.
+    pub state: *mut u64,
+    /// Where the new parameters' handle is written. On a failure nothing is taken over.
+    pub new_x: *mut u64,
+}
+
+/// `plugin.projection/1`, per label: what happens to a gradient before the optimizer.
+#[repr(C)]
+pub struct ProjectionTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// Names of the tensors a user must provide per parameter, such as `direction`. Any thread.
+    pub inputs: extern "C" fn() -> RVec<RString>,
+    /// Names of the numbers reported per parameter. Any thread.
+    pub metrics: extern "C" fn() -> RVec<RString>,
+    /// Projects one gradient. One thread at a time.
+    pub project: unsafe extern "C" fn(call: *const ProjectionCall) -> u32,
+}
+
+/// One gradient to be projected. Handles live for the call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ProjectionCall {
+    /// Bytes of this struct as the caller knows it.
+    pub struct_size: usize,
+    /// Hyper-parameters in the descriptor's order.
+    pub hyper: *const f64,
+    /// The gradient, read only.
+    pub g: u64,
+    /// One handle per name of `inputs`.
+    pub inputs: *const u64,
+    /// One number per name of `metrics`, written by the plugin.
+    pub metrics: *mut f64,
+    /// Where the handle of what the optimizer shall see is written.
+    pub kept: *mut u64,
+}
+
+/// `plugin.arch_op/1`, per label: a change of the network.
+#[repr(C)]
+pub struct ArchOpTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// What becomes of each parameter, or why the operation cannot be done. Pure. Any thread.
+    pub plan: extern "C" fn(hyper: RSlice<'_, f64>, network: &Network) -> RResult<NetworkPlan, RString>,
+}

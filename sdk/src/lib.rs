@@ -1,0 +1,4 @@
+//! What a plugin author depends on.
+
+pub mod abi;
+pub mod tape;
