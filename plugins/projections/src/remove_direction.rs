@@ -55,8 +55,7 @@ impl Projection for RemoveDirection {
             return Err(format!("the direction has shape {given:?}, the gradient {shape:?}").into());
         }
         let length = direction.norm(&[])?.item()?;
-        // a length that is not a number is not near 1 either
-        if !((length - 1.0).abs() <= UNIT_TOLERANCE) {
+        if length.is_nan() || (length - 1.0).abs() > UNIT_TOLERANCE {
             return Err(format!("the direction must have length 1, it has {length}").into());
         }
         let along = gradient.mul(direction)?.sum(&[])?.item()?;
