@@ -7,12 +7,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::fault::{Exit, Fault};
 
 /// The element types that are stored, and their two names.
-const STORED: [(Kind, Dtype); 4] = [
-    (Kind::Float, Dtype::F32),
-    (Kind::Double, Dtype::F64),
-    (Kind::BFloat16, Dtype::BF16),
-    (Kind::Int64, Dtype::I64),
-];
+const STORED: [(Kind, Dtype); 4] =
+    [(Kind::Float, Dtype::F32), (Kind::Double, Dtype::F64), (Kind::BFloat16, Dtype::BF16), (Kind::Int64, Dtype::I64)];
 
 /// Element type, shape and little-endian bytes of a tensor, row-major, wherever it lies and however it is strided.
 ///
@@ -23,8 +19,7 @@ pub fn to_bytes(tensor: &Tensor) -> Result<(Dtype, Vec<usize>, Vec<u8>), Fault> 
     }
     let kind = tensor.kind();
     let Some((_, dtype)) = STORED.into_iter().find(|(stored, _)| *stored == kind) else {
-        return Err(refused(format!("a tensor of {kind:?} cannot be stored"))
-            .note("stored", "f32, f64, bf16 and i64"));
+        return Err(refused(format!("a tensor of {kind:?} cannot be stored")).note("stored", "f32, f64, bf16 and i64"));
     };
     let shape: Vec<usize> = tensor.size().iter().map(|&size| size as usize).collect();
     let mut bytes = vec![0_u8; tensor.numel() * kind.elt_size_in_bytes()];
@@ -41,23 +36,13 @@ pub fn to_bytes(tensor: &Tensor) -> Result<(Dtype, Vec<usize>, Vec<u8>), Fault> 
 /// A tensor with memory of its own on `device` from what [`to_bytes`] gave.
 ///
 /// An error for other element types, and where the bytes are not as many as type and shape say.
-pub fn from_bytes(
-    dtype: Dtype,
-    shape: &[usize],
-    bytes: &[u8],
-    device: Device,
-) -> Result<Tensor, Fault> {
+pub fn from_bytes(dtype: Dtype, shape: &[usize], bytes: &[u8], device: Device) -> Result<Tensor, Fault> {
     let Some((kind, _)) = STORED.into_iter().find(|(_, stored)| *stored == dtype) else {
         return Err(
-            refused(format!("a stored tensor of {dtype} cannot be used"))
-                .note("usable", "f32, f64, bf16 and i64"),
+            refused(format!("a stored tensor of {dtype} cannot be used")).note("usable", "f32, f64, bf16 and i64")
         );
     };
-    let wanted = shape
-        .iter()
-        .try_fold(kind.elt_size_in_bytes(), |product, &size| {
-            product.checked_mul(size)
-        });
+    let wanted = shape.iter().try_fold(kind.elt_size_in_bytes(), |product, &size| product.checked_mul(size));
     if wanted != Some(bytes.len()) {
         return Err(refused(format!(
             "a stored tensor of {dtype} and shape {shape:?} does not have {} bytes",
@@ -75,12 +60,7 @@ fn refused(message: impl Into<String>) -> Fault {
 }
 
 fn torch_refused(what: &str, error: &TchError) -> Fault {
-    Fault::new(
-        "E090",
-        Exit::Environment,
-        format!("a tensor cannot be {what}"),
-    )
-    .note("libtorch", error.to_string())
+    Fault::new("E090", Exit::Environment, format!("a tensor cannot be {what}")).note("libtorch", error.to_string())
 }
 
 #[cfg(test)]
@@ -90,8 +70,7 @@ mod tests {
     /// Every stored type, an empty tensor, a tensor without dimensions and a strided view come back bit for bit.
     #[test]
     fn round_trip_keeps_bits() {
-        let base = Tensor::from_slice(&[1.5_f64, -0.0, f64::NAN, f64::INFINITY, 3.0e-310, 7.0])
-            .reshape([2, 3]);
+        let base = Tensor::from_slice(&[1.5_f64, -0.0, f64::NAN, f64::INFINITY, 3.0e-310, 7.0]).reshape([2, 3]);
         let cases = [
             base.shallow_clone(),
             base.transpose(0, 1),
@@ -111,14 +90,9 @@ mod tests {
 
     #[test]
     fn a_view_is_stored_row_major() {
-        let tensor = Tensor::from_slice(&[1_i64, 2, 3, 4])
-            .reshape([2, 2])
-            .transpose(0, 1);
+        let tensor = Tensor::from_slice(&[1_i64, 2, 3, 4]).reshape([2, 2]).transpose(0, 1);
         let (dtype, shape, bytes) = to_bytes(&tensor).unwrap();
-        let expected: Vec<u8> = [1_i64, 3, 2, 4]
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let expected: Vec<u8> = [1_i64, 3, 2, 4].iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!((dtype, shape, bytes), (Dtype::I64, vec![2, 2], expected));
     }
 
