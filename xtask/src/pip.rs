@@ -60,6 +60,7 @@ pub fn unpack(set: Set, folder: &Path, scratch: &Path) -> Result<()> {
         "--implementation",
         "cp",
         "--only-binary=:all:",
+        "--ignore-requires-python",
     ]);
     for minor in (5..=28).rev() {
         command
@@ -80,6 +81,7 @@ pub fn unpack(set: Set, folder: &Path, scratch: &Path) -> Result<()> {
         command.env_remove(variable);
     }
     command
+        .env("PIP_ROOT_USER_ACTION", "ignore")
         .env("TMPDIR", scratch)
         .stdout(Stdio::from(std::io::stderr()));
 

@@ -62,7 +62,7 @@ fn install(root: &Path) -> Result<()> {
         None => {}
     }
     let size = if wanted == Set::Cuda {
-        "5 GB with CUDA"
+        "4 GB with CUDA"
     } else {
         "1.5 GB"
     };
