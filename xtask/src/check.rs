@@ -38,11 +38,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     }
     match outcomes.iter().filter(|(_, passed)| !passed).count() {
         0 => Ok(()),
-        failed => Err(Failure::new(
-            CHECK,
-            format!("{failed} of {} parts failed", outcomes.len()),
-        )
-        .into()),
+        failed => Err(Failure::new(CHECK, format!("{failed} of {} parts failed", outcomes.len())).into()),
     }
 }
 
@@ -52,19 +48,9 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 fn clippy(workspace: &Workspace) -> Result<()> {
     let lints = ["-D", "warnings", "-D", "clippy::undocumented_unsafe_blocks"];
-    step::run(
-        workspace
-            .cargo()
-            .args(["clippy", "--workspace", "--all-targets", "--"])
-            .args(lints),
-    )
+    step::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--"]).args(lints))
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
-    step::run(
-        workspace
-            .cargo()
-            .args(["doc", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    step::run(workspace.cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }

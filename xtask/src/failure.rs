@@ -24,11 +24,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a hint yet.
     pub fn new(exit: u8, message: impl Into<String>) -> Failure {
-        Failure {
-            exit,
-            message: message.into(),
-            hint: None,
-        }
+        Failure { exit, message: message.into(), hint: None }
     }
 
     /// Adds the way out.

@@ -44,13 +44,8 @@ pub fn sources(workspace: &Workspace) -> Result<()> {
     let mut complaints = Vec::new();
     let files = files_below(&workspace.root)?;
     for file in &files {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let name = file
-            .strip_prefix(&workspace.root)
-            .unwrap_or(file)
-            .to_string_lossy()
-            .replace('\\', "/");
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.strip_prefix(&workspace.root).unwrap_or(file).to_string_lossy().replace('\\', "/");
         complaints.extend(complaints_about(&name, &text));
     }
     eprintln!("{} source files", files.len());
@@ -63,32 +58,17 @@ pub fn dependencies(workspace: &Workspace) -> Result<()> {
     let plugins = workspace.plugins()?;
     let mut complaints = Vec::new();
     for package in plugins.iter().map(String::as_str).chain(["sdk"]) {
-        for found in tree(workspace, package, None)?
-            .iter()
-            .filter(|name| LIBTORCH_CRATES.contains(&name.as_str()))
-        {
-            complaints.push(format!(
-                "{package} depends on {found}: plugins reach libtorch through the host's tables"
-            ));
+        for found in tree(workspace, package, None)?.iter().filter(|name| LIBTORCH_CRATES.contains(&name.as_str())) {
+            complaints.push(format!("{package} depends on {found}: plugins reach libtorch through the host's tables"));
         }
     }
     for package in &plugins {
-        for found in tree(workspace, package, Some(1))?
-            .iter()
-            .filter(|name| *name != package && *name != "sdk")
-        {
-            complaints.push(format!(
-                "{package} depends on {found}: a plugin of this repository depends on sdk alone"
-            ));
+        for found in tree(workspace, package, Some(1))?.iter().filter(|name| *name != package && *name != "sdk") {
+            complaints.push(format!("{package} depends on {found}: a plugin of this repository depends on sdk alone"));
         }
     }
-    for found in tree(workspace, "host", None)?
-        .iter()
-        .filter(|name| plugins.contains(name))
-    {
-        complaints.push(format!(
-            "host depends on {found}: plugins are loaded, never linked"
-        ));
+    for found in tree(workspace, "host", None)?.iter().filter(|name| plugins.contains(name)) {
+        complaints.push(format!("host depends on {found}: plugins are loaded, never linked"));
     }
     verdict(complaints, plugins.len())
 }
@@ -96,25 +76,14 @@ pub fn dependencies(workspace: &Workspace) -> Result<()> {
 /// The names of all packages in the tree below (and with) one, whatever the feature or the target of the dependency.
 fn tree(workspace: &Workspace, package: &str, depth: Option<u32>) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();
-    cargo.args([
-        "tree",
-        "--package",
-        package,
-        "--edges",
-        "normal,build",
-        "--target",
-        "all",
-    ]);
+    cargo.args(["tree", "--package", package, "--edges", "normal,build", "--target", "all"]);
     cargo.args(["--prefix", "none", "--no-dedupe", "--format", "{p}"]);
     if let Some(depth) = depth {
         cargo.args(["--depth", &depth.to_string()]);
     }
     let answer = step::answer(&mut cargo)?;
-    let mut names: Vec<String> = answer
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_string)
-        .collect();
+    let mut names: Vec<String> =
+        answer.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_string).collect();
     names.sort();
     names.dedup();
     Ok(names)
@@ -143,27 +112,17 @@ fn complaints_about(name: &str, text: &str) -> Vec<String> {
         for mark in UNFINISHED.iter().filter(|mark| line.contains(**mark)) {
             complain(format!("unfinished: {mark}"));
         }
-        if is_rust
-            && lifts_the_denial(line)
-            && !UNSAFE_ALLOWED.iter().any(|place| name.starts_with(place))
-        {
-            complain(
-                "unsafe code is not allowed here (ARCHITECTURE.md, \"Where unsafe lives\")"
-                    .to_string(),
-            );
+        if is_rust && lifts_the_denial(line) && !UNSAFE_ALLOWED.iter().any(|place| name.starts_with(place)) {
+            complain("unsafe code is not allowed here (ARCHITECTURE.md, \"Where unsafe lives\")".to_string());
         }
     }
     let is_module = is_rust && name.contains("/src/");
     if is_module && !text.starts_with("//!") && !text.starts_with("#![") {
-        complaints.push(format!(
-            "{name}:1: a module begins with its purpose (`//!`)"
-        ));
+        complaints.push(format!("{name}:1: a module begins with its purpose (`//!`)"));
     }
     let is_member = name.ends_with("Cargo.toml") && text.contains("[package]");
     if is_member && !text.contains("[lints]\nworkspace = true") {
-        complaints.push(format!(
-            "{name}:1: without `[lints] workspace = true` nothing denies unsafe code"
-        ));
+        complaints.push(format!("{name}:1: without `[lints] workspace = true` nothing denies unsafe code"));
     }
     complaints
 }
@@ -172,11 +131,9 @@ fn complaints_about(name: &str, text: &str) -> Vec<String> {
 fn lifts_the_denial(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or(line);
     ["allow(", "expect(", "warn("].iter().any(|attribute| {
-        code.split(attribute).skip(1).any(|rest| {
-            rest.split(')')
-                .next()
-                .is_some_and(|list| list.contains("unsafe_code"))
-        })
+        code.split(attribute)
+            .skip(1)
+            .any(|rest| rest.split(')').next().is_some_and(|list| list.contains("unsafe_code")))
     })
 }
 
@@ -187,19 +144,14 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let entry = entry?;
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
             let kind = entry.file_type()?;
             if kind.is_dir() && !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) {
                 folders.push(path);
-            } else if kind.is_file()
-                && EXTENSIONS
-                    .iter()
-                    .any(|known| path.extension().is_some_and(|own| own == *known))
+            } else if kind.is_file() && EXTENSIONS.iter().any(|known| path.extension().is_some_and(|own| own == *known))
             {
                 files.push(path);
             }
@@ -221,20 +173,10 @@ mod tests {
     fn lines_and_marks() {
         assert_eq!(count("host/src/a.rs", "//! A purpose.\n"), 0);
         assert_eq!(count("host/src/a.rs", "fn without_purpose() {}\n"), 1);
-        assert_eq!(
-            count("host/src/a.rs", &format!("//! {}\n", "é".repeat(116))),
-            0
-        );
-        assert_eq!(
-            count("host/src/a.rs", &format!("//! {}\n", "é".repeat(117))),
-            1
-        );
+        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(116))), 0);
+        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(117))), 1);
         for mark in UNFINISHED {
-            assert_eq!(
-                count("host/src/a.rs", &format!("//! A purpose.\n// {mark}\n")),
-                1,
-                "{mark}"
-            );
+            assert_eq!(count("host/src/a.rs", &format!("//! A purpose.\n// {mark}\n")), 1, "{mark}");
         }
     }
 
@@ -243,39 +185,15 @@ mod tests {
         let module = "//! A purpose.\n#![allow(missing_docs, unsafe_code)]\n";
         assert_eq!(count("host/src/registry/load.rs", module), 0);
         assert_eq!(count("host/src/train/mod.rs", module), 1);
-        assert_eq!(
-            count(
-                "host/src/train/mod.rs",
-                "//! A purpose.\n#[expect(unsafe_code)] fn f() {}\n"
-            ),
-            1
-        );
-        assert_eq!(
-            count(
-                "host/src/train/mod.rs",
-                "//! A purpose.\n// an allow(unsafe_code) in words\n"
-            ),
-            0
-        );
-        assert_eq!(
-            count(
-                "host/src/train/mod.rs",
-                "//! A purpose.\n#![deny(unsafe_code)]\n"
-            ),
-            0
-        );
+        assert_eq!(count("host/src/train/mod.rs", "//! A purpose.\n#[expect(unsafe_code)] fn f() {}\n"), 1);
+        assert_eq!(count("host/src/train/mod.rs", "//! A purpose.\n// an allow(unsafe_code) in words\n"), 0);
+        assert_eq!(count("host/src/train/mod.rs", "//! A purpose.\n#![deny(unsafe_code)]\n"), 0);
     }
 
     #[test]
     fn a_member_without_the_workspace_lints_is_seen() {
         assert_eq!(count("host/Cargo.toml", "[package]\nname = \"host\"\n"), 1);
-        assert_eq!(
-            count(
-                "host/Cargo.toml",
-                "[package]\nname = \"host\"\n\n[lints]\nworkspace = true\n"
-            ),
-            0
-        );
+        assert_eq!(count("host/Cargo.toml", "[package]\nname = \"host\"\n\n[lints]\nworkspace = true\n"), 0);
         assert_eq!(count("Cargo.toml", "[workspace]\n"), 0);
     }
 }

@@ -58,10 +58,7 @@ impl Source {
             return Ok(Source::Installed);
         }
         if given.as_os_str().is_empty() || given.is_relative() {
-            let message = format!(
-                "LIBTORCH is `{}`, which is not an absolute path",
-                given.display()
-            );
+            let message = format!("LIBTORCH is `{}`, which is not an absolute path", given.display());
             let hint = "name the folder that holds lib/libtorch.so, or unset LIBTORCH to have one installed";
             return Err(Failure::new(ENVIRONMENT, message).hint(hint).into());
         }
@@ -74,47 +71,27 @@ impl Source {
 
 /// Checks a libtorch that the user brought.
 pub fn check(folder: &Path) -> Result<()> {
-    let hint =
-        format!("name a libtorch {VERSION} in LIBTORCH, or unset LIBTORCH to have one installed");
-    let refuse =
-        |message: String| Err(Failure::new(ENVIRONMENT, message).hint(hint.clone()).into());
-    let library = folder
-        .join("lib")
-        .join(format!("libtorch{}", std::env::consts::DLL_SUFFIX));
+    let hint = format!("name a libtorch {VERSION} in LIBTORCH, or unset LIBTORCH to have one installed");
+    let refuse = |message: String| Err(Failure::new(ENVIRONMENT, message).hint(hint.clone()).into());
+    let library = folder.join("lib").join(format!("libtorch{}", std::env::consts::DLL_SUFFIX));
     if !library.is_file() {
-        return refuse(format!(
-            "LIBTORCH is {}, which holds no {}",
-            folder.display(),
-            library.display()
-        ));
+        return refuse(format!("LIBTORCH is {}, which holds no {}", folder.display(), library.display()));
     }
     let header = folder.join("include/torch/csrc/api/include/torch/torch.h");
     if !header.is_file() {
-        return refuse(format!(
-            "LIBTORCH is {}, which holds no headers ({})",
-            folder.display(),
-            header.display()
-        ));
+        return refuse(format!("LIBTORCH is {}, which holds no headers ({})", folder.display(), header.display()));
     }
     match version_of(folder) {
         Some(version) if is_supported(&version) => Ok(()),
-        Some(version) => refuse(format!(
-            "LIBTORCH is {}, which is libtorch {version}",
-            folder.display()
-        )),
-        None => refuse(format!(
-            "LIBTORCH is {}, which does not say its version",
-            folder.display()
-        )),
+        Some(version) => refuse(format!("LIBTORCH is {}, which is libtorch {version}", folder.display())),
+        None => refuse(format!("LIBTORCH is {}, which does not say its version", folder.display())),
     }
 }
 
 /// Patch releases keep the C++ interface.
 fn is_supported(version: &str) -> bool {
     let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
-    version
-        .strip_prefix(minor)
-        .is_some_and(|rest| rest.starts_with(['.', '+', 'a', 'b', 'r']))
+    version.strip_prefix(minor).is_some_and(|rest| rest.starts_with(['.', '+', 'a', 'b', 'r']))
 }
 
 /// The archive of libtorch has `build-version`, a wheel has `version.py`, both have a header.
@@ -123,16 +100,12 @@ fn version_of(folder: &Path) -> Option<String> {
     read("build-version")
         .map(|text| text.trim().to_string())
         .or_else(|| read("version.py").and_then(|text| version_in_python(&text)))
-        .or_else(|| {
-            read("include/torch/headeronly/version.h").and_then(|text| version_in_header(&text))
-        })
+        .or_else(|| read("include/torch/headeronly/version.h").and_then(|text| version_in_header(&text)))
 }
 
 /// `__version__ = '2.11.0+cu130'`
 fn version_in_python(text: &str) -> Option<String> {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix("__version__ = "))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
     Some(value.trim().trim_matches(['\'', '"']).to_string())
 }
 
@@ -141,17 +114,10 @@ fn version_in_header(text: &str) -> Option<String> {
     let part = |name: &str| {
         text.lines().find_map(|line| {
             let mut words = line.split_whitespace();
-            (words.next() == Some("#define") && words.next() == Some(name))
-                .then(|| words.next())
-                .flatten()
+            (words.next() == Some("#define") && words.next() == Some(name)).then(|| words.next()).flatten()
         })
     };
-    let [major, minor, patch] = [
-        "TORCH_VERSION_MAJOR",
-        "TORCH_VERSION_MINOR",
-        "TORCH_VERSION_PATCH",
-    ]
-    .map(part);
+    let [major, minor, patch] = ["TORCH_VERSION_MAJOR", "TORCH_VERSION_MINOR", "TORCH_VERSION_PATCH"].map(part);
     Some(format!("{}.{}.{}", major?, minor?, patch?))
 }
 
@@ -159,10 +125,7 @@ fn version_in_header(text: &str) -> Option<String> {
 pub fn installed(folder: &Path) -> Option<Set> {
     let stamp = fs::read_to_string(folder.join(STAMP)).ok()?;
     let set = set_in_stamp(&stamp)?;
-    folder
-        .join("torch/lib/libtorch.so")
-        .is_file()
-        .then_some(set)
+    folder.join("torch/lib/libtorch.so").is_file().then_some(set)
 }
 
 /// Marks the install in `folder` as finished.
@@ -178,9 +141,7 @@ fn stamp_text(set: Set) -> String {
 }
 
 fn set_in_stamp(stamp: &str) -> Option<Set> {
-    [Set::Cpu, Set::Cuda]
-        .into_iter()
-        .find(|set| stamp == stamp_text(*set))
+    [Set::Cpu, Set::Cuda].into_iter().find(|set| stamp == stamp_text(*set))
 }
 
 #[cfg(test)]
@@ -192,13 +153,7 @@ mod tests {
         for set in [Set::Cpu, Set::Cuda] {
             assert_eq!(set_in_stamp(&stamp_text(set)), Some(set));
         }
-        for stamp in [
-            "",
-            "libtorch",
-            "libtorch 2.11.0 cpu",
-            "libtorch 2.10.0 cpu\n",
-            "libtorch 2.11.0 rocm\n",
-        ] {
+        for stamp in ["", "libtorch", "libtorch 2.11.0 cpu", "libtorch 2.10.0 cpu\n", "libtorch 2.11.0 rocm\n"] {
             assert_eq!(set_in_stamp(stamp), None, "{stamp:?}");
         }
     }
@@ -228,12 +183,7 @@ mod tests {
 
     #[test]
     fn any_2_11_is_supported_and_nothing_else() {
-        for version in [
-            "2.11.0",
-            "2.11.1+cpu",
-            "2.11.0+cu130",
-            "2.11.0a0+git70d99e9",
-        ] {
+        for version in ["2.11.0", "2.11.1+cpu", "2.11.0+cu130", "2.11.0a0+git70d99e9"] {
             assert!(is_supported(version), "{version}");
         }
         for version in ["2.1.1", "2.10.0", "2.110.0", "3.11.0", "2.11", ""] {
@@ -243,19 +193,11 @@ mod tests {
 
     #[test]
     fn libtorch_from_the_cargo_configuration_is_not_the_users() {
-        let workspace = Workspace {
-            root: PathBuf::from("/there/repository"),
-        };
+        let workspace = Workspace { root: PathBuf::from("/there/repository") };
         let source = |variable: &str| Source::of(&workspace, Some(PathBuf::from(variable)));
         assert_eq!(Source::of(&workspace, None).unwrap(), Source::Installed);
-        assert_eq!(
-            source("/there/repository/.libtorch/torch").unwrap(),
-            Source::Installed
-        );
-        assert_eq!(
-            source("/opt/libtorch").unwrap(),
-            Source::Own("/opt/libtorch".into())
-        );
+        assert_eq!(source("/there/repository/.libtorch/torch").unwrap(), Source::Installed);
+        assert_eq!(source("/opt/libtorch").unwrap(), Source::Own("/opt/libtorch".into()));
         assert!(source("").is_err());
         assert!(source("libtorch").is_err());
     }

@@ -17,8 +17,7 @@ const GLIBC: (u32, u32) = (2, 28);
 pub fn require_platform() -> Result<()> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     if (os, arch) != ("linux", "x86_64") {
-        let message =
-            format!("setup installs libtorch for linux on x86_64, this is {os} on {arch}");
+        let message = format!("setup installs libtorch for linux on x86_64, this is {os} on {arch}");
         let hint = "install libtorch 2.11.0 yourself and set LIBTORCH to its folder";
         return Err(Failure::new(ENVIRONMENT, message).hint(hint).into());
     }
@@ -26,13 +25,9 @@ pub fn require_platform() -> Result<()> {
     match glibc_version(&said) {
         Some(version) if version >= GLIBC => Ok(()),
         found => {
-            let found = found.map_or("no glibc".to_string(), |(major, minor)| {
-                format!("glibc {major}.{minor}")
-            });
-            let message = format!(
-                "libtorch 2.11 needs glibc {}.{} or newer, this machine has {found}",
-                GLIBC.0, GLIBC.1
-            );
+            let found = found.map_or("no glibc".to_string(), |(major, minor)| format!("glibc {major}.{minor}"));
+            let message =
+                format!("libtorch 2.11 needs glibc {}.{} or newer, this machine has {found}", GLIBC.0, GLIBC.1);
             let hint = "use a newer distribution, or build libtorch 2.11.0 yourself and set LIBTORCH to its folder";
             Err(Failure::new(ENVIRONMENT, message).hint(hint).into())
         }
@@ -47,9 +42,7 @@ fn glibc_version(said: &str) -> Option<(u32, u32)> {
 
 /// The bindings to libtorch are C++ and are compiled here, by `$CXX` or `c++`.
 pub fn require_compiler() -> Result<()> {
-    let compiler = std::env::var_os("CXX")
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| OsString::from("c++"));
+    let compiler = std::env::var_os("CXX").filter(|name| !name.is_empty()).unwrap_or_else(|| OsString::from("c++"));
     let status = Command::new(&compiler)
         .arg("--version")
         .stdin(Stdio::null())
@@ -59,11 +52,9 @@ pub fn require_compiler() -> Result<()> {
     match status {
         Ok(status) if status.success() => Ok(()),
         _ => {
-            let message = format!(
-                "no C++ compiler: `{}` does not run",
-                compiler.to_string_lossy()
-            );
-            let hint = "install one (Debian, Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`), or name one in CXX";
+            let message = format!("no C++ compiler: `{}` does not run", compiler.to_string_lossy());
+            let hint =
+                "install one (Debian, Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`), or name one in CXX";
             Err(Failure::new(ENVIRONMENT, message).hint(hint).into())
         }
     }
@@ -71,28 +62,17 @@ pub fn require_compiler() -> Result<()> {
 
 /// Whether an NVIDIA driver is installed, by any of its three traces.
 pub fn has_nvidia_driver() -> bool {
-    let path: Vec<PathBuf> = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let path: Vec<PathBuf> =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     driver_below(Path::new("/"), &path)
 }
 
 fn driver_below(root: &Path, path: &[PathBuf]) -> bool {
-    const LIBRARY_FOLDERS: [&str; 6] = [
-        "usr/lib/x86_64-linux-gnu",
-        "usr/lib64",
-        "usr/lib",
-        "lib/x86_64-linux-gnu",
-        "lib64",
-        "usr/lib/wsl/lib",
-    ];
+    const LIBRARY_FOLDERS: [&str; 6] =
+        ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib", "lib/x86_64-linux-gnu", "lib64", "usr/lib/wsl/lib"];
     root.join("proc/driver/nvidia/version").exists()
-        || LIBRARY_FOLDERS
-            .iter()
-            .any(|folder| root.join(folder).join("libcuda.so.1").exists())
-        || path
-            .iter()
-            .any(|folder| folder.join("nvidia-smi").is_file())
+        || LIBRARY_FOLDERS.iter().any(|folder| root.join(folder).join("libcuda.so.1").exists())
+        || path.iter().any(|folder| folder.join("nvidia-smi").is_file())
 }
 
 #[cfg(test)]
@@ -112,11 +92,7 @@ mod tests {
     #[test]
     fn each_trace_of_a_driver_is_enough_and_none_is_none() {
         let root = std::env::temp_dir().join(format!("xtask-driver-{}", std::process::id()));
-        for trace in [
-            "proc/driver/nvidia/version",
-            "usr/lib/x86_64-linux-gnu/libcuda.so.1",
-            "bin/nvidia-smi",
-        ] {
+        for trace in ["proc/driver/nvidia/version", "usr/lib/x86_64-linux-gnu/libcuda.so.1", "bin/nvidia-smi"] {
             let file = root.join(trace);
             assert!(!driver_below(&root, &[root.join("bin")]), "{trace}");
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();

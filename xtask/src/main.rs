@@ -84,10 +84,8 @@ fn run(verb: Option<&str>, args: &[String]) -> anyhow::Result<()> {
 fn no_arguments(verb: &str, args: &[String]) -> anyhow::Result<()> {
     match args.first() {
         None => Ok(()),
-        Some(first) => Err(Failure::new(
-            failure::USAGE,
-            format!("`{verb}` takes no arguments, found `{first}`"),
-        )
-        .into()),
+        Some(first) => {
+            Err(Failure::new(failure::USAGE, format!("`{verb}` takes no arguments, found `{first}`")).into())
+        }
     }
 }

@@ -11,12 +11,8 @@ use crate::libtorch::Set;
 use crate::step;
 
 /// libtorch_cpu.so itself links the CUDA runtime and CUPTI.
-const CPU_WHEELS: [&str; 4] = [
-    "torch==2.11.0",
-    "nvidia-cuda-runtime==13.0.96",
-    "nvidia-cuda-cupti==13.0.85",
-    "nvidia-cuda-nvrtc==13.0.88",
-];
+const CPU_WHEELS: [&str; 4] =
+    ["torch==2.11.0", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85", "nvidia-cuda-nvrtc==13.0.88"];
 
 /// What torch 2.11.0 pins on linux, without what only Python uses (triton, cuda-bindings, sympy, …).
 const CUDA_WHEELS: [&str; 12] = [
@@ -46,12 +42,7 @@ fn wheels(set: Set) -> Vec<&'static str> {
 pub fn unpack(set: Set, folder: &Path, scratch: &Path) -> Result<()> {
     let (program, leading) = find()?;
     let mut command = Command::new(program);
-    command.args(leading).args([
-        "install",
-        "--no-deps",
-        "--no-compile",
-        "--disable-pip-version-check",
-    ]);
+    command.args(leading).args(["install", "--no-deps", "--no-compile", "--disable-pip-version-check"]);
     // The shared libraries are the same for every Python, so the machine's own version does not matter: the wheels of
     // one version are named. pip then wants every platform tag it may take to be named, too.
     command.args([
@@ -63,75 +54,47 @@ pub fn unpack(set: Set, folder: &Path, scratch: &Path) -> Result<()> {
         "--ignore-requires-python",
     ]);
     for minor in (5..=28).rev() {
-        command
-            .arg("--platform")
-            .arg(format!("manylinux_2_{minor}_x86_64"));
+        command.arg("--platform").arg(format!("manylinux_2_{minor}_x86_64"));
     }
     for legacy in ["manylinux2014", "manylinux2010", "manylinux1"] {
         command.arg("--platform").arg(format!("{legacy}_x86_64"));
     }
     command.arg("--target").arg(folder).args(wheels(set));
-    for variable in [
-        "PIP_USER",
-        "PIP_TARGET",
-        "PIP_PREFIX",
-        "PIP_ROOT",
-        "PIP_REQUIRE_VIRTUALENV",
-    ] {
+    for variable in ["PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV"] {
         command.env_remove(variable);
     }
-    command
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        .env("TMPDIR", scratch)
-        .stdout(Stdio::from(std::io::stderr()));
+    command.env("PIP_ROOT_USER_ACTION", "ignore").env("TMPDIR", scratch).stdout(Stdio::from(std::io::stderr()));
 
-    eprintln!(
-        "> pip install --no-deps --target {} {}",
-        folder.display(),
-        wheels(set).join(" ")
-    );
+    eprintln!("> pip install --no-deps --target {} {}", folder.display(), wheels(set).join(" "));
     let status = command.status()?;
     if status.success() {
         return Ok(());
     }
     let hint = "read pip's own message above; an old pip may not know these wheels (`python3 -m pip install --upgrade pip`); \
                 without network, copy a libtorch 2.11.0 here and set LIBTORCH to its folder";
-    Err(Failure::new(ENVIRONMENT, "pip could not install libtorch")
-        .hint(hint)
-        .into())
+    Err(Failure::new(ENVIRONMENT, "pip could not install libtorch").hint(hint).into())
 }
 
 /// `python3 -m pip`, or a pip of its own.
 fn find() -> Result<(&'static str, &'static [&'static str])> {
-    const WAYS: [(&str, &[&str]); 4] = [
-        ("python3", &["-m", "pip"]),
-        ("python", &["-m", "pip"]),
-        ("pip3", &[]),
-        ("pip", &[]),
-    ];
+    const WAYS: [(&str, &[&str]); 4] =
+        [("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
     for (program, leading) in WAYS {
         if runs(Command::new(program).args(leading).arg("--version")) {
             return Ok((program, leading));
         }
     }
-    let (message, hint) = if runs(Command::new("python3").arg("--version")) {
+    let (missing, hint) = if runs(Command::new("python3").arg("--version")) {
         (
-            "python3 has no pip",
-            "install it (Debian, Ubuntu: `apt install python3-pip`; else `python3 -m ensurepip`)",
+            "the python3 here has none",
+            "install pip (Debian, Ubuntu: `apt install python3-pip`; else `python3 -m ensurepip`)",
         )
     } else {
-        (
-            "no python3",
-            "install it with its pip (Debian, Ubuntu: `apt install python3 python3-pip`)",
-        )
+        ("there is no python3", "install both (Debian, Ubuntu: `apt install python3 python3-pip`)")
     };
+    let message = format!("libtorch is installed by Python's pip, and {missing}");
     let hint = format!("{hint}, or set LIBTORCH to a libtorch 2.11.0 of your own");
-    Err(Failure::new(
-        ENVIRONMENT,
-        format!("libtorch comes as a Python wheel, and there is {message}"),
-    )
-    .hint(hint)
-    .into())
+    Err(Failure::new(ENVIRONMENT, message).hint(hint).into())
 }
 
 fn runs(command: &mut Command) -> bool {
@@ -148,11 +111,7 @@ mod tests {
         for set in [Set::Cpu, Set::Cuda] {
             let wheels = wheels(set);
             assert!(wheels.contains(&format!("torch=={VERSION}").as_str()));
-            assert!(wheels.iter().all(|wheel| {
-                wheel
-                    .split_once("==")
-                    .is_some_and(|(_, pin)| !pin.is_empty())
-            }));
+            assert!(wheels.iter().all(|wheel| { wheel.split_once("==").is_some_and(|(_, pin)| !pin.is_empty()) }));
         }
     }
 }

@@ -14,16 +14,12 @@ use crate::{machine, pip};
 /// Makes sure that a libtorch is there to build with, and hands back its folder.
 pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
-        let message =
-            "LIBTORCH_USE_PYTORCH is set: it makes tch ask a Python for libtorch, past LIBTORCH";
-        let hint =
-            "unset it; to use that PyTorch, set LIBTORCH to the folder of its `torch` package";
+        let message = "LIBTORCH_USE_PYTORCH is set: it makes tch ask a Python for libtorch, past LIBTORCH";
+        let hint = "unset it; to use that PyTorch, set LIBTORCH to the folder of its `torch` package";
         return Err(Failure::new(ENVIRONMENT, message).hint(hint).into());
     }
     machine::require_compiler()?;
-    if let Source::Own(folder) =
-        Source::of(workspace, std::env::var_os("LIBTORCH").map(PathBuf::from))?
-    {
+    if let Source::Own(folder) = Source::of(workspace, std::env::var_os("LIBTORCH").map(PathBuf::from))? {
         libtorch::check(&folder)?;
         eprintln!("libtorch: {} (LIBTORCH)", folder.display());
         return Ok(folder);
@@ -34,17 +30,12 @@ pub fn run(workspace: &Workspace) -> Result<PathBuf> {
 
 fn install(root: &Path) -> Result<()> {
     let folder = root.join(FOLDER);
-    let wanted = if machine::has_nvidia_driver() {
-        Set::Cuda
-    } else {
-        Set::Cpu
-    };
+    let wanted = if machine::has_nvidia_driver() { Set::Cuda } else { Set::Cpu };
     if is_enough(&folder, wanted) {
         return Ok(());
     }
     machine::require_platform()?;
-    let lock =
-        fs::File::create(root.join(".libtorch.lock")).context("cannot write in the repository")?;
+    let lock = fs::File::create(root.join(".libtorch.lock")).context("cannot write in the repository")?;
     if lock.try_lock().is_err() {
         eprintln!("libtorch: waiting for another setup");
         lock.lock().context("cannot lock .libtorch.lock")?;
@@ -61,16 +52,11 @@ fn install(root: &Path) -> Result<()> {
         }
         None => {}
     }
-    let size = if wanted == Set::Cuda {
-        "4 GB with CUDA"
-    } else {
-        "1.5 GB"
-    };
+    let size = if wanted == Set::Cuda { "4 GB with CUDA" } else { "1.5 GB" };
     eprintln!("libtorch: installing {VERSION} into {FOLDER}/ ({size} on disk)");
 
     let partial = root.join(".libtorch.partial");
-    let outcome = fill(&partial, wanted)
-        .and_then(|fresh| replace(&folder, &fresh, &root.join(".libtorch.old")));
+    let outcome = fill(&partial, wanted).and_then(|fresh| replace(&folder, &fresh, &root.join(".libtorch.old")));
     remove(&partial)?;
     outcome?;
     eprintln!("libtorch: done");
@@ -98,11 +84,9 @@ fn fill(partial: &Path, set: Set) -> Result<PathBuf> {
 fn replace(folder: &Path, fresh: &Path, old: &Path) -> Result<()> {
     remove(old)?;
     if folder.exists() {
-        fs::rename(folder, old)
-            .with_context(|| format!("cannot move {} away", folder.display()))?;
+        fs::rename(folder, old).with_context(|| format!("cannot move {} away", folder.display()))?;
     }
-    fs::rename(fresh, folder)
-        .with_context(|| format!("cannot move the install to {}", folder.display()))?;
+    fs::rename(fresh, folder).with_context(|| format!("cannot move the install to {}", folder.display()))?;
     remove(old)
 }
 
@@ -123,11 +107,7 @@ mod tests {
     fn a_replaced_install_leaves_nothing_behind() {
         let root = std::env::temp_dir().join(format!("xtask-replace-{}", std::process::id()));
         let [folder, fresh, old] = ["now", "fresh", "old"].map(|name| root.join(name));
-        for (place, text) in [
-            (&folder, "unfinished"),
-            (&fresh, "whole"),
-            (&old, "left by a crash"),
-        ] {
+        for (place, text) in [(&folder, "unfinished"), (&fresh, "whole"), (&old, "left by a crash")] {
             fs::create_dir_all(place).unwrap();
             fs::write(place.join("content"), text).unwrap();
         }

@@ -11,11 +11,7 @@ use crate::failure::{ENVIRONMENT, Failure};
 /// The command as one would type it.
 pub fn shown(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
-    let mut line = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for arg in command.get_args() {
         let arg = arg.to_string_lossy();
         line.push(' ');
@@ -38,14 +34,8 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Like [`run`], and hands back the lines of standard output, which is shown as it comes.
 pub fn run_and_read(command: &mut Command) -> Result<(Vec<String>, Result<()>)> {
     eprintln!("> {}", shown(command));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| cannot_start(command))?;
-    let output = child
-        .stdout
-        .take()
-        .context("the child's standard output is not a pipe")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| cannot_start(command))?;
+    let output = child.stdout.take().context("the child's standard output is not a pipe")?;
     let mut lines = Vec::new();
     let mut here = std::io::stdout().lock();
     for line in BufReader::new(output).split(b'\n') {
@@ -58,10 +48,7 @@ pub fn run_and_read(command: &mut Command) -> Result<(Vec<String>, Result<()>)> 
 
 /// The standard output of a command that is asked something; its standard error is shown only if it fails.
 pub fn answer(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| cannot_start(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let message = format!("`{}` failed: {}", shown(command), said.trim());
@@ -90,11 +77,7 @@ fn cannot_start(command: &Command) -> String {
 }
 
 fn passed(status: ExitStatus) -> Result<()> {
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::forwarded(exit_code(status)).into())
-    }
+    if status.success() { Ok(()) } else { Err(Failure::forwarded(exit_code(status)).into()) }
 }
 
 /// A child ended by a signal counts as 128 + signal, as in a shell.
@@ -103,10 +86,7 @@ fn exit_code(status: ExitStatus) -> u8 {
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return 128_u8.saturating_add(u8::try_from(signal).unwrap_or(1));
     }
-    status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1)
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -125,11 +105,7 @@ mod tests {
     fn exit_codes_and_signals_are_passed_on() {
         for (script, expected) in [("exit 4", 4), ("exit 75", 75), ("kill -9 $$", 137)] {
             let error = run(Command::new("sh").args(["-c", script])).unwrap_err();
-            assert_eq!(
-                error.downcast_ref::<Failure>().unwrap().exit,
-                expected,
-                "{script}"
-            );
+            assert_eq!(error.downcast_ref::<Failure>().unwrap().exit, expected, "{script}");
         }
         assert!(run(Command::new("sh").args(["-c", "exit 0"])).is_ok());
     }
@@ -137,12 +113,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn output_is_read_even_when_the_command_fails() {
-        let (lines, outcome) =
-            run_and_read(Command::new("sh").args(["-c", "echo one; echo two; exit 3"])).unwrap();
+        let (lines, outcome) = run_and_read(Command::new("sh").args(["-c", "echo one; echo two; exit 3"])).unwrap();
         assert_eq!(lines, ["one", "two"]);
-        assert_eq!(
-            outcome.unwrap_err().downcast_ref::<Failure>().unwrap().exit,
-            3
-        );
+        assert_eq!(outcome.unwrap_err().downcast_ref::<Failure>().unwrap().exit, 3);
     }
 }

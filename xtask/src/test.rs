@@ -19,9 +19,7 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 pub fn run_tests(workspace: &Workspace, args: &[String]) -> Result<()> {
     step::run(workspace.cargo().args(["build", "--workspace"]))?;
     let mut cargo = workspace.cargo();
-    cargo
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(args);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]).args(args);
     let (lines, outcome) = step::run_and_read(&mut cargo)?;
     let tally = Tally::of(&lines);
     println!("{tally}");
@@ -30,9 +28,7 @@ pub fn run_tests(workspace: &Workspace, args: &[String]) -> Result<()> {
     }
     outcome?;
     if tally.count("passed") == 0 {
-        return Err(Failure::new(CHECK, "no test ran")
-            .hint("does the name in the arguments exist?")
-            .into());
+        return Err(Failure::new(CHECK, "no test ran").hint("does the name in the arguments exist?").into());
     }
     Ok(())
 }
@@ -54,16 +50,11 @@ impl Tally {
                 // ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.10s
                 for part in result.split(['.', ';']) {
                     let mut words = part.split_whitespace();
-                    if let (Some(Ok(count)), Some(what)) =
-                        (words.next().map(str::parse::<u64>), words.next())
-                    {
+                    if let (Some(Ok(count)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) {
                         *tally.counts.entry(what.to_string()).or_default() += count;
                     }
                 }
-            } else if let Some(name) = line
-                .strip_prefix("test ")
-                .and_then(|line| line.strip_suffix(" ... FAILED"))
-            {
+            } else if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
                 tally.failed_names.push(name.to_string());
             }
         }
@@ -77,13 +68,8 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [passed, failed, ignored] =
-            ["passed", "failed", "ignored"].map(|what| self.count(what));
-        write!(
-            f,
-            "all tests: {passed} passed; {failed} failed; {ignored} ignored; in {} programs",
-            self.programs
-        )
+        let [passed, failed, ignored] = ["passed", "failed", "ignored"].map(|what| self.count(what));
+        write!(f, "all tests: {passed} passed; {failed} failed; {ignored} ignored; in {} programs", self.programs)
     }
 }
 
@@ -101,10 +87,7 @@ test a::d ... ignored
 test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.02s
 test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 1.53s";
         let tally = Tally::of(&output.lines().map(str::to_string).collect::<Vec<_>>());
-        assert_eq!(
-            tally.to_string(),
-            "all tests: 41 passed; 1 failed; 3 ignored; in 2 programs"
-        );
+        assert_eq!(tally.to_string(), "all tests: 41 passed; 1 failed; 3 ignored; in 2 programs");
         assert_eq!(tally.count("filtered"), 7);
         assert_eq!(tally.failed_names, ["a::c"]);
     }

@@ -34,8 +34,7 @@ pub fn build(workspace: &Workspace) -> Result<Command> {
 }
 
 fn names_registry(args: &[String]) -> bool {
-    args.iter()
-        .any(|arg| arg == "--registry" || arg.starts_with("--registry="))
+    args.iter().any(|arg| arg == "--registry" || arg.starts_with("--registry="))
 }
 
 #[cfg(test)]

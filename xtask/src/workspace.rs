@@ -19,46 +19,34 @@ pub struct Workspace {
 impl Workspace {
     /// Cargo says at run time where this package is; its parent is the root.
     pub fn find() -> Result<Workspace> {
-        let package = std::env::var_os("CARGO_MANIFEST_DIR")
-            .map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-        let root = package
-            .parent()
-            .context("the xtask package has no parent folder")?
-            .to_path_buf();
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        let root = package.parent().context("the xtask package has no parent folder")?.to_path_buf();
         Ok(Workspace { root })
     }
 
     /// The cargo that started this command, working in the root.
     pub fn cargo(&self) -> Command {
-        let mut command =
-            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
         command.current_dir(&self.root);
         command
     }
 
     /// The host binary: cargo puts the binaries of one profile into one folder, and this program is one of them.
     pub fn host(&self) -> Result<PathBuf> {
-        Ok(self
-            .output_folder()?
-            .join(format!("host{}", std::env::consts::EXE_SUFFIX)))
+        Ok(self.output_folder()?.join(format!("host{}", std::env::consts::EXE_SUFFIX)))
     }
 
     /// The folder of this profile's binaries and plugin libraries.
     pub fn output_folder(&self) -> Result<PathBuf> {
         let own = std::env::current_exe().context("cannot find this program's own path")?;
-        Ok(own
-            .parent()
-            .context("this program lies in no folder")?
-            .to_path_buf())
+        Ok(own.parent().context("this program lies in no folder")?.to_path_buf())
     }
 
     /// Package names of `plugins/*`, sorted.
     pub fn plugins(&self) -> Result<Vec<String>> {
         let folder = self.root.join("plugins");
         let mut names = Vec::new();
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let manifest = entry?.path().join("Cargo.toml");
             if manifest.is_file() {
                 names.push(package_name(&manifest)?);
@@ -66,19 +54,14 @@ impl Workspace {
         }
         names.sort();
         if names.is_empty() {
-            return Err(Failure::new(
-                ENVIRONMENT,
-                format!("no plugin packages in {}", folder.display()),
-            )
-            .into());
+            return Err(Failure::new(ENVIRONMENT, format!("no plugin packages in {}", folder.display())).into());
         }
         Ok(names)
     }
 }
 
 fn package_name(manifest: &Path) -> Result<String> {
-    let text = fs::read_to_string(manifest)
-        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let text = fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     name_in(&text).with_context(|| format!("{} has no package name", manifest.display()))
 }
 
@@ -98,12 +81,8 @@ mod tests {
 
     #[test]
     fn the_package_name_is_not_the_library_name() {
-        let manifest =
-            "[package]\nname = \"plugin-matrix\"\nversion = \"1\"\n\n[lib]\nname = \"matrix\"\n";
+        let manifest = "[package]\nname = \"plugin-matrix\"\nversion = \"1\"\n\n[lib]\nname = \"matrix\"\n";
         assert_eq!(name_in(manifest).as_deref(), Some("plugin-matrix"));
-        assert_eq!(
-            name_in("[package]\nversion = \"1\"\n[lib]\nname = \"matrix\"\n"),
-            None
-        );
+        assert_eq!(name_in("[package]\nversion = \"1\"\n[lib]\nname = \"matrix\"\n"), None);
     }
 }
