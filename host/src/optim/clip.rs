@@ -54,7 +54,8 @@ pub fn scale(params: &[Parameter], factor: f64) -> Result<(), Fault> {
     }
     for parameter in params {
         if let Some(mut grad) = grad(parameter) {
-            grad.f_mul_scalar_(factor).map_err(|error| {
+            let scaled = grad.f_mul_scalar_(factor);
+            scaled.map_err(|error| {
                 let text = format!("the gradient of `{}` could not be clipped: {error}", parameter.name);
                 Fault::new("N004", Exit::Bug, text)
             })?;

@@ -8,7 +8,8 @@ use tch::{Kind, Tensor};
 
 use crate::{
     fault::{Exit, Fault, Faults},
-    rules::kernel::{MAX_SLOTS, state_kind},
+    rules::kernel::state_kind,
+    tensor::slots::initial_slot,
 };
 
 /// The state of one parameter.
@@ -22,22 +23,20 @@ impl State {
     /// Freshly made for a parameter: f64 where the parameter is f64, else f32, on its device.
     ///
     /// # Errors
-    /// A slot that does not fit the parameter's shape or lies beyond what a rule may have.
+    /// A slot that does not fit the parameter's shape (P012).
     pub fn new(label: &str, name: &str, slots: &[SlotDescriptor], parameter: &Tensor) -> Result<State, Fault> {
-        let mut tensors: Vec<Option<Tensor>> = (0..MAX_SLOTS).map(|_| None).collect();
+        let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
+        let mut tensors: Vec<Option<Tensor>> = (0..places).map(|_| None).collect();
         for slot in slots {
             let fault = |text: String| {
                 let text = format!("state slot `{}` of `{label}` cannot be made for `{name}`: {text}", slot.name);
                 Fault::new("P012", Exit::Plugin, text)
             };
-            let shape = shape(slot.shape_kind, &parameter.size()).map_err(fault)?;
-            let place = tensors.get_mut(slot.index as usize);
-            let place = place.ok_or_else(|| fault(format!("place {} of at most {MAX_SLOTS}", slot.index)))?;
-            if place.is_some() {
-                return Err(fault(format!("place {} is taken twice", slot.index)));
-            }
-            let made = start(slot, &shape, parameter).map_err(|error| fault(error.to_string()))?;
-            *place = Some(made);
+            // Slots are made for batches of parameters; here it is a batch of one.
+            let batch = parameter.f_detach().and_then(|parameter| parameter.f_contiguous()?.f_unsqueeze(0));
+            let batch = batch.map_err(|error| fault(error.to_string()))?;
+            let made = initial_slot(slot, &batch, state_kind(parameter.kind())).map_err(fault)?;
+            tensors[slot.index as usize] = Some(made.f_squeeze_dim(0).map_err(|error| fault(error.to_string()))?);
         }
         Ok(State { slots: slots.to_vec(), tensors })
     }
@@ -52,37 +51,8 @@ impl State {
 
     /// Bytes of all slots.
     pub fn bytes(&self) -> u64 {
-        self.tensors.iter().flatten().map(|tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64).sum()
+        self.tensors.iter().flatten().map(|tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64).sum()
     }
-}
-
-/// The sizes of a slot for a parameter seen as a matrix `[…, rows, columns]`, where left and right are taken of the matrix
-/// `[first dimension, all others]`.
-fn shape(kind: u32, parameter: &[i64]) -> Result<Vec<i64>, String> {
-    let dims = parameter.len();
-    let of_matrix = |shape: Vec<i64>| {
-        if dims >= 2 { Ok(shape) } else { Err(format!("it needs two dimensions, not shape {parameter:?}")) }
-    };
-    match kind {
-        0 => Ok(parameter.to_vec()),
-        1 => of_matrix(parameter[..dims.saturating_sub(1)].to_vec()),
-        2 => of_matrix([&parameter[..dims.saturating_sub(2)], &parameter[dims.saturating_sub(1)..]].concat()),
-        3 => of_matrix(vec![parameter.first().copied().unwrap_or(1); 2]),
-        4 => of_matrix(vec![parameter.iter().skip(1).product(); 2]),
-        5 => Ok(Vec::new()),
-        other => Err(format!("shape kind {other} is unknown")),
-    }
-}
-
-fn start(slot: &SlotDescriptor, shape: &[i64], parameter: &Tensor) -> Result<Tensor, Box<dyn std::error::Error>> {
-    let options = (state_kind(parameter.kind()), parameter.device());
-    Ok(match slot.start {
-        0 => Tensor::f_zeros(shape, options)?,
-        1 => Tensor::f_full(shape, slot.fill, options)?,
-        2 if slot.shape_kind == 0 => parameter.f_detach()?.f_to_kind(options.0)?.f_contiguous()?.f_copy()?,
-        2 => return Err("a copy of the parameter must have the parameter's shape".into()),
-        other => return Err(format!("start {other} is unknown").into()),
-    })
 }
 
 /// Tensors for every slot of every parameter, checked whole: the second step, [`Checked::apply`], cannot fail.
@@ -163,7 +133,7 @@ impl Checked {
 
 /// Memory of its own, contiguous, where the state lives.
 fn own_copy(found: &Tensor, planned: &Tensor) -> Result<Tensor, tch::TchError> {
-    found.f_detach()?.f_to_device(planned.device())?.f_contiguous()?.f_copy()
+    found.f_to_device(planned.device())?.f_contiguous()?.f_detach_copy()
 }
 
 fn described(tensor: &Tensor) -> String {
@@ -188,28 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn shapes_per_kind() {
-        let table: &[(u32, &[i64], Option<&[i64]>)] = &[
-            (0, &[], Some(&[])),
-            (0, &[4, 3], Some(&[4, 3])),
-            (1, &[4, 3], Some(&[4])),
-            (1, &[2, 4, 3], Some(&[2, 4])),
-            (1, &[4], None),
-            (2, &[4, 3], Some(&[3])),
-            (2, &[2, 4, 3], Some(&[2, 3])),
-            (2, &[], None),
-            (3, &[4, 3], Some(&[4, 4])),
-            (4, &[4, 3, 2], Some(&[6, 6])),
-            (4, &[4], None),
-            (5, &[4, 3], Some(&[])),
-            (6, &[4, 3], None),
-        ];
-        for (kind, parameter, expected) in table {
-            assert_eq!(shape(*kind, parameter).ok().as_deref(), *expected, "kind {kind} of {parameter:?}");
-        }
-    }
-
-    #[test]
     fn slots_start_as_they_say_and_never_share_memory() {
         let parameter = Tensor::arange(6, (Kind::BFloat16, Device::Cpu)).reshape([2, 3]);
         let slots = [slot("zeros", 0, 0, 0), slot("fill", 1, 1, 1), slot("slow", 3, 0, 2)];
@@ -223,8 +171,7 @@ mod tests {
         let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));
         let state = State::new("x", "w", &slots[2..], &parameter).unwrap();
         assert_ne!(state.tensors[3].as_ref().unwrap().data_ptr(), parameter.data_ptr());
-        assert!(State::new("x", "w", &[slot("a", 8, 0, 0)], &parameter).is_err());
-        assert!(State::new("x", "w", &[slot("a", 1, 0, 0), slot("b", 1, 0, 0)], &parameter).is_err());
+        assert!(State::new("x", "w", &[slot("rows", 0, 1, 0)], &parameter).is_err());
     }
 
     #[test]

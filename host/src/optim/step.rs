@@ -7,7 +7,7 @@ use std::{
 };
 
 use sdk::{abi::SlotDescriptor, tape::Node};
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use super::{
     clip,
@@ -20,7 +20,7 @@ use crate::{
     model::Parameter,
     registry::{self, Catalogue, Loaded},
     rules::{Pass, Rule, Target},
-    tensor::whole,
+    tensor::whole::{self, WholeRule},
 };
 
 /// Parameter groups, and the state and step count of every parameter.
@@ -52,8 +52,8 @@ struct PerParameter {
     count: u64,
 }
 
-/// What one step did, in numbers of tensors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What one step did, in tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepReport {
     /// Changed by their optimizer.
     pub updated: usize,
@@ -61,8 +61,8 @@ pub struct StepReport {
     pub frozen: usize,
     /// Not reached by the backward pass.
     pub without_grad: usize,
-    /// Left out because their gradient is not finite.
-    pub skipped: usize,
+    /// Names of those left out because their gradient is not finite.
+    pub skipped: Vec<String>,
 }
 
 impl Optim {
@@ -149,7 +149,7 @@ impl Optim {
             match (&grad, param.frozen, skip) {
                 (Some(_), ..) => report.updated += 1,
                 (_, true, _) => report.frozen += 1,
-                (_, _, true) => report.skipped += 1,
+                (_, _, true) => report.skipped.push(param.name.clone()),
                 _ => report.without_grad += 1,
             }
             grads.push(grad);
@@ -206,7 +206,7 @@ impl Optim {
 
     /// Parameters of one group, shape, element type and step count are stacked in one batch.
     fn step_whole(
-        &mut self,
+        &self,
         params: &[Parameter],
         grads: &[Option<Tensor>],
         hyper: &[Vec<f64>],
@@ -227,18 +227,60 @@ impl Optim {
                 }
             }
             for (_, members) in batches {
-                let step = self.parameters[members[0]].next_step(grad_norm);
-                let mut batch: Vec<whole::Member<'_>> = Vec::with_capacity(members.len());
-                for (index, one) in self.parameters.iter_mut().enumerate() {
-                    if let (true, Some(g)) = (members.contains(&index), &grads[index]) {
-                        let x = &params[index].tensor;
-                        batch.push(whole::Member { name: &one.name, x, g, state: &mut one.state.tensors });
-                    }
-                }
-                whole::step_whole(&planned.group.loaded, hyper, &step, &mut batch)?;
+                self.step_batch(&planned.group.loaded, params, grads, hyper, grad_norm, &members)?;
             }
         }
         Ok(())
+    }
+
+    fn step_batch(
+        &self,
+        loaded: &Arc<Loaded>,
+        params: &[Parameter],
+        grads: &[Option<Tensor>],
+        hyper: &[f64],
+        grad_norm: f64,
+        members: &[usize],
+    ) -> Result<(), Fault> {
+        let Some(table) = loaded.optimizer() else { return Ok(()) };
+        loaded.ready()?;
+        let parameters = || members.iter().map(|&member| &self.parameters[member]);
+        let named = |fault: Fault| {
+            let names: Vec<&str> = parameters().map(|one| one.name.as_str()).collect();
+            fault.note("optimizer", format!("`{}`", loaded.label)).note("parameters", names.join(", "))
+        };
+        let torch = |error: TchError| {
+            let text = error.to_string();
+            let fault = Fault::new("E091", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
+            named(fault.note("libtorch", text.lines().next().unwrap_or_default()))
+        };
+        let rule =
+            WholeRule { label: &loaded.label, table, fault: &|status, stage| loaded.fault(status, stage) };
+        tch::no_grad(|| {
+            let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
+            let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
+            let (x, g) = (Tensor::f_stack(&x, 0).map_err(torch)?, Tensor::f_stack(&g, 0).map_err(torch)?);
+            let places = self.parameters[members[0]].state.tensors.len();
+            let stacked = (0..places).map(|place| {
+                let slots: Vec<&Tensor> = parameters().filter_map(|one| one.state.tensors[place].as_ref()).collect();
+                if slots.is_empty() { Ok(None) } else { Tensor::f_stack(&slots, 0).map(Some) }
+            });
+            let state = stacked.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
+            let step = self.parameters[members[0]].next_step(grad_norm);
+            let (new_x, new_state) = whole::step_whole(&rule, hyper, step, &x, &g, &state).map_err(named)?;
+            for (index, &member) in members.iter().enumerate() {
+                let take = |from: &Tensor, into: &Tensor| {
+                    from.f_select(0, index as i64).and_then(|new| into.shallow_clone().f_copy_(&new)).map(|_| ())
+                };
+                take(&new_x, &params[member].tensor).map_err(torch)?;
+                for (slot, new) in self.parameters[member].state.tensors.iter().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new) {
+                        take(new, slot).map_err(torch)?;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Every state tensor under `<parameter>/<slot>`, in the order of the model.

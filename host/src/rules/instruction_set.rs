@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub enum InstructionSet {
     /// What every machine of the target has.
     Baseline = 0,
-    /// AVX2.
+    /// AVX2 with FMA.
     Avx2 = 1,
     /// AVX-512 with F, VL, DQ and BW.
     Avx512 = 2,
@@ -25,7 +25,7 @@ impl InstructionSet {
         *FOUND.get_or_init(|| {
             #[cfg(target_arch = "x86_64")]
             {
-                let avx2 = is_x86_feature_detected!("avx2");
+                let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
                 let avx512 = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")

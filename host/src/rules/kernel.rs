@@ -25,7 +25,7 @@ use crate::{
     registry::Loaded,
 };
 
-/// State slots that a rule may have, counted by their place in its state record.
+/// State slots that an elementwise rule may have, as in the sdk's kernels; those beyond could not be handed over.
 pub const MAX_SLOTS: usize = 8;
 
 /// The text of a failure, as a fault; to be called on the thread that saw the status.
@@ -139,8 +139,8 @@ impl Pass {
 
     fn run_kernels(&self, rule: &Rule, targets: &[Target<'_>], on_cpu: &[usize]) -> Result<(), Fault> {
         let failed = AtomicBool::new(false);
-        let first: Mutex<Option<Fault>> = Mutex::new(None);
-        let (rows, pieces, isa) = (&self.rows, &self.chunks, self.isa as u32);
+        let first: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
+        let (rows, pieces, isa, on_failure) = (&self.rows, &self.chunks, self.isa as u32, &rule.on_failure);
         let body = |index: usize| {
             if failed.load(Ordering::Relaxed) {
                 return;
@@ -150,8 +150,8 @@ impl Pass {
             if status != OK {
                 failed.store(true, Ordering::Relaxed);
                 // The text of a failure is kept per thread, so it is fetched here.
-                let fault = name((rule.on_failure)(status, "update"), rule, &targets[on_cpu[tensor]]);
-                first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(fault);
+                let fault = (on_failure)(status, "update");
+                first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert((tensor, fault));
             }
         };
         if rows.iter().map(|row| row.numel).sum::<usize>() < chunks::CHUNK / 2 {
@@ -160,7 +160,10 @@ impl Pass {
         } else {
             threads::for_each(pieces.len(), &body);
         }
-        first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
+        match first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            None => Ok(()),
+            Some((tensor, fault)) => Err(name(fault, rule, &targets[on_cpu[tensor]])),
+        }
     }
 }
 
@@ -242,6 +245,9 @@ fn check(rule: &Rule, target: &Target<'_>) -> Result<(), Fault> {
             x.kind(),
             x.device()
         ));
+    }
+    if target.state.len() > MAX_SLOTS {
+        return bad(format!("it has {} state slots, more than {MAX_SLOTS}", target.state.len()));
     }
     for slot in target.state.iter().flatten() {
         let fits = slot.kind() == state_kind(x.kind()) && slot.device() == x.device() && slot.size() == x.size();
