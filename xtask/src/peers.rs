@@ -116,7 +116,7 @@ fn outcome_of_metrics(metrics: &str) -> Option<Outcome> {
         metrics.lines().filter(move |line| line.contains(&mark))
     };
     let times: Vec<f64> = lines("train").map(|line| number(line, "ms")).collect::<Option<_>>()?;
-    let whole = lines("eval").filter(|line| line.contains("\"whole\":true")).next_back()?;
+    let whole = lines("eval").rfind(|line| line.contains("\"whole\":true"))?;
     let left_out = WARM_UP.min(times.len() / 2);
     Some(Outcome { ms_per_step: median(&times[left_out..])?, val_loss: number(whole, "val_loss")? })
 }
