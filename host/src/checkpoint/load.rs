@@ -40,6 +40,14 @@ pub fn find(path: &Path) -> Result<PathBuf, Fault> {
     Err(none_at(path))
 }
 
+/// The checkpoint that a run directory would go on from; none where it has none yet.
+///
+/// # Errors
+/// D203 `latest` names one that is not there.
+pub fn find_latest(run: &Path) -> Result<Option<PathBuf>, Fault> {
+    pointer::latest_in(&run.join("checkpoints"))
+}
+
 fn none_at(path: &Path) -> Fault {
     let fault = Fault::new("D203", Exit::Data, "there is no checkpoint").at(path.display().to_string());
     if RunDirectory::holds_a_run(path) {

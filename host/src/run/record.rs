@@ -88,6 +88,18 @@ pub struct Versions {
     pub rustc: String,
 }
 
+impl Versions {
+    /// Those of this process.
+    pub fn of_this_program() -> Versions {
+        Versions {
+            host: env!("CARGO_PKG_VERSION").into(),
+            sdk: sdk::VERSION.into(),
+            libtorch: env!("HOST_LIBTORCH_VERSION").into(),
+            rustc: env!("HOST_RUSTC_VERSION").into(),
+        }
+    }
+}
+
 /// The registry a run was resolved with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryRecord {
@@ -144,6 +156,8 @@ pub struct ResultRecord {
     pub floor_bpb: Option<Digits>,
     /// Lowest loss of all evaluations, an extra column that is not the result.
     pub best_val_loss: Option<Digits>,
+    /// The step after which it was seen.
+    pub best_step: Option<u64>,
 }
 
 impl ResultRecord {
@@ -155,7 +169,8 @@ impl ResultRecord {
             val_bpb: Digits(val_bpb),
             val_bpb_bits: bits(val_bpb),
             floor_bpb: floor_bpb.map(Digits),
-            best_val_loss: best_val_loss.map(Digits),
+            best_val_loss: best.map(|(_, loss)| Digits(loss)),
+            best_step: best.map(|(step, _)| step),
         }
     }
 }
