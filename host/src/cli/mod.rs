@@ -1,1 +1,4 @@
 //! Room of `cli`.
+
+pub mod args;
+pub mod config_show;
