@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::{Invocation, args::SampleFlags};
 use crate::{
     checkpoint,
-    config::{self, write},
+    config::{self, write::CONFIG},
     data::Tokenizer,
     fault::Exit,
     growth,
@@ -25,7 +25,7 @@ use crate::{
 pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let path = checkpoint::find(&flags.from)?;
     let run = path.ancestors().nth(2).unwrap_or(Path::new("."));
-    let settings = config::recorded(&run.join(write::CONFIG), &invocation.cwd)?.settings;
+    let settings = config::recorded(&run.join(CONFIG), &invocation.cwd)?.settings;
     let snapshot = checkpoint::load(&path)?;
     let progress = Progress::from_state(snapshot.state)?;
     let tokenizer = Tokenizer::from_vocabulary(progress.vocabulary.as_deref());

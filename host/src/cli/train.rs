@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     checkpoint, config,
-    config::{Resolved, write},
+    config::write::{CONFIG, config_toml},
     evaluation::Evaluation,
-    fault::{Exit, Fault, Faults},
+    fault::{Exit, Fault},
     metrics::{self, History, LossPlot, Report, terminal_plot},
     optim::GroupRow,
     registry::Kind,
@@ -52,7 +52,7 @@ pub fn train(flags: &TrainFlags, invocation: &Invocation) -> anyhow::Result<Exit
     let start = start(flags.resume.as_ref(), told.0.settings.run.dir.as_deref())?;
     let told = match &start {
         Start::New(_) => told,
-        Start::From { directory, .. } => unchanged(told, directory, invocation),
+        Start::From { directory, .. } => config::unchanged(told, &directory.join(CONFIG), &invocation.cwd),
     };
     let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
     if flags.dry_run {
@@ -69,9 +69,9 @@ pub fn resume(flags: &ResumeFlags, invocation: &Invocation) -> anyhow::Result<Ex
     let start = start(Some(&Resume::Path(flags.run_dir.clone())), None)?;
     let Start::From { directory, .. } = &start else { unreachable!("a path is a place to go on from") };
     let recorded = Record::read(directory)?;
-    let resolved = config::for_resume(&directory.join(write::CONFIG), &invocation.variables, &invocation.cwd)?;
+    let told = config::for_resume(&directory.join(CONFIG), &invocation.variables, &invocation.cwd);
     let registry = flags.registry.registry.clone().unwrap_or_else(|| PathBuf::from(&recorded.registry.path));
-    let prepared = prepare((resolved, Faults::none()), Some(&registry), flags.registry.plugin_dir.as_deref())?;
+    let prepared = prepare(told, Some(&registry), flags.registry.plugin_dir.as_deref())?;
     run(&prepared, start, invocation)
 }
 
@@ -101,20 +101,10 @@ fn start(resume: Option<&Resume>, directory: Option<&Path>) -> Result<Start, Fau
     }
 }
 
-/// A resumed run keeps its settings: whatever else is asked for is a fault.
-fn unchanged((told, mut faults): (Resolved, Faults), directory: &Path, invocation: &Invocation) -> (Resolved, Faults) {
-    let recorded = config::recorded(&directory.join(write::CONFIG), &invocation.cwd);
-    if let Some(recorded) = faults.take(recorded) {
-        faults.take(config::same_settings(&told, &recorded));
-        return (recorded, faults);
-    }
-    (told, faults)
-}
-
 /// Shows what would run, and runs nothing.
 fn dry_run(prepared: &Prepared) -> anyhow::Result<Exit> {
     eprintln!("{}", prepared.trace);
-    print!("{}", write::toml(&prepared.resolved));
+    print!("{}", config_toml(&prepared.resolved.settings));
     Ok(Exit::Ok)
 }
 
@@ -199,7 +189,7 @@ fn open(
         }
     };
     record.status = Status::Running;
-    directory.write(write::CONFIG, write::toml(&prepared.resolved).as_bytes())?;
+    directory.write(CONFIG, config_toml(&prepared.resolved.settings).as_bytes())?;
     let origins = serde_json::to_string_pretty(&prepared.resolved.origins.to_json()).context("origins as JSON")?;
     directory.write("config.origin.json", origins.as_bytes())?;
     Ok((directory, record))

@@ -162,7 +162,7 @@ pub struct ResultRecord {
 
 impl ResultRecord {
     /// From the numbers.
-    pub fn new(val_loss: f64, val_bpb: f64, floor_bpb: Option<f64>, best_val_loss: Option<f64>) -> ResultRecord {
+    pub fn new(val_loss: f64, val_bpb: f64, floor_bpb: Option<f64>, best: Option<(u64, f64)>) -> ResultRecord {
         ResultRecord {
             val_loss: Digits(val_loss),
             val_loss_bits: bits(val_loss),
