@@ -1,0 +1,46 @@
+//! Where tensors live: brings CUDA in where it is wanted and can be used, and says why where it cannot.
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+use crate::{
+    config::settings::Device,
+    fault::{Exit, Fault},
+};
+
+/// The device that `wanted` means on this machine.
+///
+/// The binary does not link `libtorch_cuda.so`, so that it also starts where there is none; it is opened here, once, and only
+/// where CUDA is wanted and a driver is there.
+///
+/// # Errors
+/// `E001` where CUDA is demanded and cannot be used.
+pub fn open(wanted: Device) -> Result<tch::Device, Fault> {
+    match wanted {
+        Device::Cpu => Ok(tch::Device::Cpu),
+        Device::Auto => Ok(cuda().unwrap_or(tch::Device::Cpu)),
+        Device::Cuda => cuda().map_err(|why| {
+            Fault::new("E001", Exit::Environment, "CUDA is asked for and cannot be used")
+                .note("why", why)
+                .hint("use `--device cpu`, or install the driver and run `cargo xtask setup` again")
+        }),
+    }
+}
+
+/// As recorded: `cpu`, `cuda:0`.
+pub fn name(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn cuda() -> Result<tch::Device, String> {
+    // SAFETY: libcuda is NVIDIA's driver library; opening it runs its initializers only, and it is never closed.
+    let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) };
+    std::mem::forget(driver.map_err(|error| format!("no NVIDIA driver: {error}"))?);
+    // SAFETY: libtorch_cuda registers its kernels with the libtorch that is already loaded, from the same folder. It is found
+    // through the binary's run path and never closed, so nothing it registered dangles.
+    let torch = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+    std::mem::forget(torch.map_err(|error| format!("libtorch has no CUDA: {error}"))?);
+    if tch::Cuda::is_available() { Ok(tch::Device::Cuda(0)) } else { Err("libtorch sees no CUDA device".into()) }
+}
