@@ -104,3 +104,6 @@ pub use tensor::{Device, Dtype, Tensor};
 pub use abi_stable;
 #[doc(hidden)]
 pub use inventory;
+
+/// Version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

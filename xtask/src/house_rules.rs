@@ -139,7 +139,7 @@ fn lifts_the_denial(line: &str) -> bool {
 }
 
 /// Sources and manifests, without what builds and installs made.
-fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
+pub fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     const EXTENSIONS: [&str; 7] = ["rs", "toml", "cpp", "h", "py", "sh", "cu"];
     const SKIPPED: [&str; 3] = ["target", "runs", "goldens"];
     let mut files = Vec::new();

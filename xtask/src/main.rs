@@ -3,11 +3,14 @@
 
 mod bench;
 mod check;
+mod error_codes;
 mod failure;
 mod house_rules;
 mod libtorch;
 mod machine;
+mod peers;
 mod pip;
+mod pytorch;
 mod setup;
 mod step;
 mod test;
@@ -28,8 +31,10 @@ usage: cargo xtask <command> [arguments]
   train [args]     setup, build host and plugins, then `host train [args]`;
                    without arguments a small GPT learns the embedded corpus in about a minute
   test [args]      setup, build, then every test; [args] go to `cargo test --workspace`
-  check            setup, then all that a change must pass: format, clippy, tests, docs, house rules
+  check [part…]    setup, then all that a change must pass, or the parts named:
+                   format, house-rules, dependencies, error-codes, clippy, docs, tests
   bench [name]     criterion benches, or the one named
+  bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)
 
 environment:
   LIBTORCH         a libtorch 2.11 of your own; setup then checks it and installs nothing
@@ -67,7 +72,7 @@ fn run(verb: Option<&str>, args: &[String]) -> anyhow::Result<()> {
         "setup" => no_arguments(verb, args).and_then(|()| setup::run(&workspace).map(drop)),
         "train" => train::run(&workspace, args),
         "test" => test::run(&workspace, args),
-        "check" => no_arguments(verb, args).and_then(|()| check::run(&workspace)),
+        "check" => check::run(&workspace, args),
         "bench" => bench::run(&workspace, args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

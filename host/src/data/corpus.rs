@@ -32,6 +32,12 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// Bytes of text per training token, on average.
+    pub fn bytes_per_training_token(&self) -> f64 {
+        let bytes: usize = self.train.iter().map(|&token| self.tokenizer.bytes_of(token)).sum();
+        bytes as f64 / self.train.len().max(1) as f64
+    }
+
     /// Reads what the settings name: a file, or a directory, whose `*.txt` are taken in the order of their paths.
     /// Without a path it is the embedded synthetic corpus. Without a validation text the last `val_fraction` of the
     /// tokens validates.

@@ -47,6 +47,19 @@ impl Tokenizer {
         Ok(Tokenizer::Chars(vocabulary))
     }
 
+    /// The characters in the order of their tokens; none where tokens are bytes. What a checkpoint keeps.
+    pub fn vocabulary(&self) -> Option<String> {
+        match self {
+            Tokenizer::Bytes => None,
+            Tokenizer::Chars(vocabulary) => Some(vocabulary.iter().collect()),
+        }
+    }
+
+    /// From what [`Tokenizer::vocabulary`] gave.
+    pub fn from_vocabulary(vocabulary: Option<&str>) -> Tokenizer {
+        vocabulary.map_or(Tokenizer::Bytes, |text| Tokenizer::Chars(text.chars().collect()))
+    }
+
     /// Number of different tokens.
     pub fn vocab_size(&self) -> usize {
         match self {

@@ -73,7 +73,16 @@ pub fn number(hyper: &HyperDescriptor, value: &HyperValue) -> Result<f64, Unfit>
     }
 }
 
-/// `value` as a person would write it: the inverse of [`number`].
+/// `value` as it may be written: the inverse of [`number`].
+pub fn value(hyper: &HyperDescriptor, value: f64) -> HyperValue {
+    match hyper.kind.as_str() {
+        "flag" => HyperValue::Flag(value != 0.0),
+        "choice" => HyperValue::Choice(text(hyper, value)),
+        _ => HyperValue::Number(value),
+    }
+}
+
+/// `value` as text for a person.
 pub fn text(hyper: &HyperDescriptor, value: f64) -> String {
     match hyper.kind.as_str() {
         "flag" => (value != 0.0).to_string(),

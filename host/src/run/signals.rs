@@ -38,8 +38,7 @@ impl Signals {
             Ok(())
         };
         install().map_err(|error: std::io::Error| {
-            Fault::new("E101", Exit::Environment, "cannot listen to signals")
-                .note("system", error.to_string())
+            Fault::new("E101", Exit::Environment, "cannot listen to signals").note("system", error.to_string())
         })?;
         Ok(Signals { received })
     }

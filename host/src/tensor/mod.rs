@@ -4,8 +4,13 @@
 
 pub mod arena;
 pub mod bytes;
+pub mod device;
+pub mod fingerprint;
 pub mod slots;
 pub mod tables;
 pub mod trace;
+pub mod whole;
 
 pub use arena::Scope;
+pub use fingerprint::matrix_fingerprint;
+pub use whole::{WholeRule, step_whole};

@@ -179,6 +179,14 @@ unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
     unsafe { tiles::<R, S, 0>(call) }
 }
 
+/// An element at any address.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Anywhere<E>(E);
+
+/// A tile of elements, wherever it lies.
+type Tile<E> = [Anywhere<E>; TILE];
+
 /// `call.n` elements in whole tiles. The results of a tile stay on the stack until all of it is read; an absent slot reads as
 /// zeros.
 ///
@@ -188,40 +196,45 @@ unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
 unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
     const { assert!(<R::State<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 state slots") };
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
-    let zeros = [S::Held::default(); TILE];
-    // SAFETY: all indices are below `call.n`, and all addresses are the caller's elements or `zeros`; reads and writes are
-    // unaligned ones. What is written of a tile was initialized by the loop over it: `x` always, a slot because `visit` of a
-    // record visits every index.
-    unsafe {
-        let hyper = R::Hyper::build(|k| Scalar(*call.hyper.add(k)));
-        let step = Step::build(|k| Scalar(*call.step.add(k)));
-        let rule = R::update::<S::Lane<ISA>>(hyper, step);
-        for at in (0..call.n).step_by(TILE) {
-            let x = ahead(call.x.cast::<S::Value>().add(at));
-            let g = ahead(call.g.cast::<S::Value>().add(at));
-            let mut state = [zeros.as_ptr(); MAX_SLOTS];
-            for (k, pointer) in state.iter_mut().enumerate().take(slots) {
+    let zeros = [Anywhere(S::Held::default()); TILE];
+    // SAFETY: the caller's promise about `hyper` and `step`.
+    let (hyper, step) =
+        unsafe { (R::Hyper::build(|k| Scalar(*call.hyper.add(k))), Step::build(|k| Scalar(*call.step.add(k)))) };
+    let rule = R::update::<S::Lane<ISA>>(hyper, step);
+    for at in (0..call.n).step_by(TILE) {
+        // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements; a tile has no alignment. Nobody writes
+        // them while the references live: this call does so after their last use.
+        let (x, g, state) = unsafe {
+            let mut state = [&zeros; MAX_SLOTS];
+            for k in 0..slots {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    *pointer = ahead(slot.add(at));
+                    state[k] = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
                 }
             }
-            let mut new_x = [MaybeUninit::<S::Value>::uninit(); TILE];
-            let mut new_state = [[MaybeUninit::<S::Held>::uninit(); TILE]; MAX_SLOTS];
-            for i in 0..TILE {
-                let mut lanes = R::State::build(|k| S::load_state::<ISA>(state[k].add(i).read_unaligned()));
-                let value = S::load::<ISA>(x.add(i).read_unaligned());
-                let gradient = S::load::<ISA>(g.add(i).read_unaligned());
-                new_x[i].write(S::store::<ISA>(rule(value, gradient, &mut lanes)));
-                lanes.visit(|k, lane| {
-                    new_state[k][i].write(S::store_state::<ISA>(lane.without_denormals()));
-                });
-            }
-            call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<S::Value>; TILE]>().write_unaligned(new_x);
-            for (k, tile) in new_state.iter().enumerate().take(slots) {
+            let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            let g = &*ahead(call.g.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            (x, g, state)
+        };
+        let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
+        let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
+        for i in 0..TILE {
+            let mut lanes = R::State::build(|k| S::load_state::<ISA>(state[k][i].0));
+            let new = rule(S::load::<ISA>(x[i].0), S::load::<ISA>(g[i].0), &mut lanes);
+            new_x[i].write(Anywhere(S::store::<ISA>(new)));
+            lanes.visit(|k, lane| {
+                new_state[k][i].write(Anywhere(S::store_state::<ISA>(lane.without_denormals())));
+            });
+        }
+        // SAFETY: the same elements, which the caller lets us write. What is written was initialized by the loop: `new_x`
+        // always, a slot because `visit` of a record visits every index; were one left out, nobody reads it as initialized
+        // here.
+        unsafe {
+            call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<Anywhere<S::Value>>; TILE]>().write(new_x);
+            for k in 0..slots {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    slot.add(at).cast::<[MaybeUninit<S::Held>; TILE]>().write_unaligned(*tile);
+                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(new_state[k]);
                 }
             }
         }

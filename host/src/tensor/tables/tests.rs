@@ -273,7 +273,8 @@ fn nothing_changes_in_place() {
     let scope = Scope::enter();
     let (a, b) = (Tensor::from_slice(&[1.0, 2.0]), Tensor::from_slice(&[3.0, 4.0]));
     let (ha, hb) = (scope.insert(a.shallow_clone()), scope.insert(b.shallow_clone()));
-    result(&scope, "add_scaled", |out| (t.add_scaled)(ha, hb, 1.0, out));
+    let sum = result(&scope, "add_scaled", |out| (t.add_scaled)(ha, hb, 1.0, out));
+    assert_eq!(sum, Tensor::from_slice(&[4.0, 6.0]));
     assert_eq!((a, b), (Tensor::from_slice(&[1.0, 2.0]), Tensor::from_slice(&[3.0, 4.0])));
 }
 
