@@ -312,7 +312,7 @@ fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Resu
 }
 
 /// A rule's state record has a handful of fields; a larger index is a mistake, and would be allocated.
-const MOST_SLOTS: u32 = 255;
+const MOST_SLOTS: u32 = 64;
 
 /// Slots are saved as `<parameter>/<slot>` and found by index, so both must be unique.
 fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
@@ -325,7 +325,7 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         if before.iter().any(|other| other.name == *name || other.index == slot.index) {
             return Some(format!("slot `{name}` (index {}) is there twice", slot.index));
         }
-        if slot.index > MOST_SLOTS {
+        if slot.index >= MOST_SLOTS {
             return Some(format!("slot `{name}` has index {}", slot.index));
         }
         if slot.shape_kind > 5 || slot.start > 2 {
