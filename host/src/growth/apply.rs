@@ -1,7 +1,10 @@
 //! A plan, checked against the network and carried out: which parameters are trained from now on.
 //! Carries kept parameters alone: no tensor is made, moved or resized here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use sdk::abi::{Network, NetworkPlan, ParameterInfo, ParameterPlan};
 
@@ -25,13 +28,25 @@ pub struct Applied {
     pub unfrozen: Vec<String>,
 }
 
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} parameters kept", self.kept)?;
+        for (what, names) in [("frozen", &self.frozen), ("unfrozen", &self.unfrozen)] {
+            if !names.is_empty() {
+                write!(f, ", {} {what} ({})", names.len(), names.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Carries out a plan: sets which parameters are frozen. A frozen parameter takes no gradient, and the one it had is zeroed;
 /// its values and its optimizer state stay.
 ///
 /// # Errors
 /// P030 and P031, before anything has changed.
 pub fn apply(params: &mut [Parameter], plan: &NetworkPlan) -> Result<Applied, Fault> {
-    let after = checked(&network(params, []), plan)?;
+    let after = checked(&network(params, &[]), plan)?;
     let mut applied = Applied { kept: params.len(), ..Applied::default() };
     for parameter in params {
         let frozen = after.get(parameter.name.as_str()).is_some_and(|plan| plan.frozen);
@@ -44,8 +59,16 @@ pub fn apply(params: &mut [Parameter], plan: &NetworkPlan) -> Result<Applied, Fa
     Ok(applied)
 }
 
+/// Leaves exactly the named parameters out of training, as a checkpoint says.
+pub fn freeze(params: &mut [Parameter], names: &[String]) {
+    for parameter in params {
+        let frozen = names.contains(&parameter.name);
+        set_frozen(parameter, frozen);
+    }
+}
+
 /// Leaves a parameter out of training, or takes it back in. Its gradient begins at zero either way.
-pub fn set_frozen(parameter: &mut Parameter, frozen: bool) {
+fn set_frozen(parameter: &mut Parameter, frozen: bool) {
     parameter.frozen = frozen;
     parameter.tensor.zero_grad();
     // The same tensor: what is returned is another handle to it.
@@ -142,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_network_says_what_the_parameters_are() {
-        let network = network(&params(), [("n_layer", 2.0)]);
+        let network = network(&params(), &[("n_layer".to_owned(), 2.0)]);
         assert_eq!(network.fact("n_layer").unwrap(), 2.0);
         let rows: Vec<_> = network.parameters.iter().map(|p| (p.name.as_str(), p.layer, p.shape.to_vec())).collect();
         assert_eq!(rows, [("h.0.w", 0, vec![2, 3]), ("h.1.w", 1, vec![2, 3]), ("wte", -1, vec![2, 3])]);
@@ -154,10 +177,11 @@ mod tests {
     fn freezing_and_thawing() {
         let mut params = params();
         backward(&params);
-        let mut plan = network(&params, []).keep_all();
+        let mut plan = network(&params, &[]).keep_all();
         plan.parameter("h.0.w").unwrap().frozen = true;
         let applied = apply(&mut params, &plan).unwrap();
         assert_eq!(applied, Applied { kept: 3, frozen: vec!["h.0.w".into()], unfrozen: vec![] });
+        assert_eq!(applied.to_string(), "3 parameters kept, 1 frozen (h.0.w)");
         assert!(params[0].frozen && !params[0].tensor.requires_grad() && params[1].tensor.requires_grad());
         assert_eq!(params[0].tensor.grad().abs().max().double_value(&[]), 0.0);
         for parameter in &mut params {
@@ -178,8 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_says_exactly_who_is_frozen() {
+        let mut params = params();
+        for names in [vec!["h.1.w".to_owned(), "wte".to_owned()], vec!["h.0.w".to_owned()], vec![]] {
+            freeze(&mut params, &names);
+            for parameter in &params {
+                let frozen = names.contains(&parameter.name);
+                assert_eq!((parameter.frozen, parameter.tensor.requires_grad()), (frozen, !frozen));
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_carried_is_refused_before_anything_changes() {
-        let base = || network(&params(), [("n_layer", 2.0)]).keep_all();
+        let base = || network(&params(), &[("n_layer".to_owned(), 2.0)]).keep_all();
         type Edit = fn(&mut NetworkPlan);
         let table: [(&str, &str, Edit); 10] = [
             ("P031", "`n_layer` = 3", |plan| plan.set_fact("n_layer", 3.0)),
@@ -201,7 +237,7 @@ mod tests {
             let fault = apply(&mut params, &plan).unwrap_err();
             assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
             assert!(params.iter().all(|one| !one.frozen && one.tensor.requires_grad()), "{fault}");
-            let fault = planned_network(&network(&params, [("n_layer", 2.0)]), &plan).unwrap_err();
+            let fault = planned_network(&network(&params, &[("n_layer".to_owned(), 2.0)]), &plan).unwrap_err();
             assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
         }
         let mut twice = base();

@@ -16,7 +16,7 @@ mod network;
 mod operation;
 mod schedule;
 
-pub use apply::{Applied, apply, set_frozen};
+pub use apply::{Applied, apply, freeze};
 pub use network::network;
 pub use operation::Operation;
 pub use schedule::{Position, Schedule};

@@ -7,8 +7,8 @@ use sdk::abi::{Network, ParameterInfo};
 use crate::model::Parameter;
 
 /// Describes parameters, in their order, and the numbers of the architecture, such as `n_layer`.
-pub fn network<'a>(params: &[Parameter], facts: impl IntoIterator<Item = (&'a str, f64)>) -> Network {
-    let facts = facts.into_iter().map(|(name, value)| Tuple2(name.into(), value)).collect();
+pub fn network(params: &[Parameter], facts: &[(String, f64)]) -> Network {
+    let facts = facts.iter().map(|(name, value)| Tuple2(name.as_str().into(), *value)).collect();
     let parameters = params.iter().map(|parameter| ParameterInfo {
         name: parameter.name.as_str().into(),
         role: parameter.role.name().into(),

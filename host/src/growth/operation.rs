@@ -15,10 +15,7 @@ use crate::{
 /// An operation that can be planned.
 #[derive(Debug)]
 pub struct Operation {
-    /// Its label, as the registry and the plugin both call it.
-    pub label: String,
-    /// Free text for the event log.
-    pub note: Option<String>,
+    note: Option<String>,
     hyper: Vec<f64>,
     loaded: Arc<Loaded>,
 }
@@ -46,8 +43,17 @@ impl Operation {
             }
         }
         faults.check()?;
-        let note = settings.note.clone();
-        Ok(Operation { label: loaded.label.clone(), note, hyper, loaded: loaded.clone() })
+        Ok(Operation { note: settings.note.clone(), hyper, loaded: loaded.clone() })
+    }
+
+    /// Its label, as the registry and the plugin both call it.
+    pub fn name(&self) -> &str {
+        &self.loaded.label
+    }
+
+    /// Free text for the event log.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// What becomes of each parameter of this network.
@@ -57,10 +63,10 @@ impl Operation {
     pub fn plan(&self, network: &Network) -> Result<NetworkPlan, Fault> {
         self.loaded.ready()?;
         let Some(table) = self.loaded.arch_op() else {
-            return Err(Fault::new("P030", Exit::Bug, format!("`{}` is no arch-op", self.label)));
+            return Err(Fault::new("P030", Exit::Bug, format!("`{}` is no arch-op", self.name())));
         };
         (table.plan)(RSlice::from_slice(&self.hyper), network).into_result().map_err(|text| {
-            Fault::new("P002", Exit::Plugin, format!("arch-op `{}` cannot be done", self.label))
+            Fault::new("P002", Exit::Plugin, format!("arch-op `{}` cannot be done", self.name()))
                 .note("plugin", text.into_string())
                 .note("library", self.loaded.library.path.display().to_string())
         })

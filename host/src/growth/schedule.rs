@@ -12,10 +12,18 @@ use crate::{
     registry::Catalogue,
 };
 
-/// The operations of a run.
+/// The operations of a run, and how far it has come with them.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    entries: Vec<(u64, Operation)>,
+    entries: Vec<Entry>,
+    position: Position,
+}
+
+#[derive(Debug)]
+struct Entry {
+    wait: u64,
+    operation: Operation,
+    place: String,
 }
 
 /// How far a schedule has come; part of every checkpoint.
@@ -29,61 +37,71 @@ pub struct Position {
 }
 
 impl Schedule {
-    /// The operations as written, for a run of `steps` steps that begins with `network`. Each is planned on what those
-    /// before it leave, so that one which cannot be done is found now.
+    /// The operations as written, for a run of `steps` steps.
     ///
     /// # Errors
-    /// All faults of the module's list that can be known at the start, together.
-    pub fn plan(
-        settings: &[OperationSettings],
-        catalogue: &Catalogue,
-        steps: u64,
-        network: &Network,
-    ) -> Result<Schedule, Faults> {
+    /// R001, C070 and C071: all that can be known without a network, together.
+    pub fn plan(settings: &[OperationSettings], catalogue: &Catalogue, steps: u64) -> Result<Schedule, Faults> {
         let mut faults = Faults::none();
-        let places: Vec<String> = (0..settings.len())
-            .map(|index| format!("schedule[{index}]  name = \"{}\"", settings[index].name))
-            .collect();
+        let place = |(index, one): (usize, &OperationSettings)| format!("schedule[{index}]  name = \"{}\"", one.name);
+        let places: Vec<String> = settings.iter().enumerate().map(place).collect();
         faults.0.extend(waits(settings.iter().map(|one| one.max_wait_steps).zip(&places), steps));
         let mut entries = Vec::new();
-        for (one, place) in settings.iter().zip(&places) {
-            if let Some(operation) = faults.take(Operation::new(one, catalogue, place)) {
-                entries.push((one.max_wait_steps, operation));
+        for (one, place) in settings.iter().zip(places) {
+            if let Some(operation) = faults.take(Operation::new(one, catalogue, &place)) {
+                entries.push(Entry { wait: one.max_wait_steps, operation, place });
             }
         }
         faults.check()?;
+        Ok(Schedule { entries, position: Position::default() })
+    }
+
+    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out none:
+    /// so that one which cannot be done is found before training begins.
+    ///
+    /// # Errors
+    /// P002, P030 and P031 of the first operation that cannot be done.
+    pub fn rehearse(&self, network: &Network) -> Result<(), Fault> {
         let mut network = network.clone();
-        for ((_, operation), place) in entries.iter().zip(&places) {
+        for Entry { operation, place, .. } in self.entries.iter().skip(self.position.done) {
             let planned = operation.plan(&network).and_then(|plan| apply::planned_network(&network, &plan));
             network = planned.map_err(|fault| fault.at(place))?;
         }
-        Ok(Schedule { entries })
+        Ok(())
     }
 
     /// The operation that fires now that `step` steps are done, if one does. Asked before each step.
-    pub fn due(&self, position: Position, step: u64) -> Option<&Operation> {
-        let (wait, operation) = self.entries.get(position.done)?;
-        (step.saturating_sub(position.last_step) >= *wait).then_some(operation)
+    pub fn due(&self, step: u64) -> Option<&Operation> {
+        let entry = self.entries.get(self.position.done)?;
+        (step.saturating_sub(self.position.last_step) >= entry.wait).then_some(&entry.operation)
     }
 
-    /// Operations in the order in which they fire.
-    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
-        self.entries.iter().map(|(_, operation)| operation)
+    /// The due operation fired with `step` steps done.
+    pub fn fired(&mut self, step: u64) {
+        self.position = Position { done: self.position.done + 1, last_step: step };
     }
 
-    /// Whether a saved position can belong to this schedule, of which `step` steps are done.
+    /// How far it has come.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Goes on from a saved position.
     ///
     /// # Errors
-    /// D070 where it counts operations that are not there, or steps that were not done.
-    pub fn check(&self, position: Position, step: u64) -> Result<(), Fault> {
-        fits(position, self.entries.len(), step)
+    /// D070 where it counts operations that are not there.
+    pub fn restore(&mut self, position: &Position) -> Result<(), Faults> {
+        fits(*position, self.entries.len())?;
+        self.position = *position;
+        Ok(())
     }
-}
 
-impl Position {
-    /// After the due operation fired with `step` steps done.
-    pub fn fired(self, step: u64) -> Position {
-        Position { done: self.done + 1, last_step: step }
+    /// Operations in the order in which they fire, with the steps done when they do.
+    pub fn operations(&self) -> impl Iterator<Item = (u64, &Operation)> {
+        self.entries.iter().scan(0, |step: &mut u64, entry| {
+            *step = step.saturating_add(entry.wait);
+            Some((*step, &entry.operation))
+        })
     }
 }
 
@@ -109,13 +127,13 @@ fn waits<'a>(waits: impl Iterator<Item = (u64, &'a String)>, steps: u64) -> Vec<
     faults
 }
 
-fn fits(position: Position, operations: usize, step: u64) -> Result<(), Fault> {
+fn fits(position: Position, operations: usize) -> Result<(), Fault> {
     let Position { done, last_step } = position;
-    if done <= operations && last_step <= step && (done > 0 || last_step == 0) {
+    if done <= operations && (done > 0 || last_step == 0) {
         return Ok(());
     }
     let text = format!("{done} operations, the last after step {last_step}, do not fit the schedule");
-    Err(Fault::new("D070", Exit::Data, text).note("schedule", format!("{operations} operations, {step} steps done")))
+    Err(Fault::new("D070", Exit::Data, text).note("schedule", format!("{operations} operations")))
 }
 
 #[cfg(test)]
@@ -145,16 +163,19 @@ mod tests {
 
     #[test]
     fn positions_fit_or_not() {
-        let table =
-            [(0, 0, 5, true), (1, 3, 5, true), (2, 5, 5, true), (3, 5, 5, false), (1, 6, 5, false), (0, 1, 5, false)];
-        for (done, last_step, step, expected) in table {
-            assert_eq!(fits(Position { done, last_step }, 2, step).is_ok(), expected, "{done} {last_step}");
+        for (done, last_step, expected) in [(0, 0, true), (1, 3, true), (2, 5, true), (3, 5, false), (0, 1, false)] {
+            assert_eq!(fits(Position { done, last_step }, 2).is_ok(), expected, "{done} {last_step}");
         }
+        let mut empty = Schedule::default();
+        assert!(empty.restore(&Position { done: 1, last_step: 4 }).is_err());
+        assert!(empty.restore(&Position::default()).is_ok() && empty.due(1000).is_none());
     }
 
     #[test]
     fn a_position_is_read_back_as_written() {
-        let position = Position::default().fired(7);
+        let mut schedule = Schedule::default();
+        schedule.fired(7);
+        let position = schedule.position();
         let text = serde_json::to_string(&position).unwrap();
         assert_eq!(text, r#"{"done":1,"last_step":7}"#);
         assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);
