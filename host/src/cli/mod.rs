@@ -8,6 +8,7 @@ mod describe;
 mod list;
 mod registry_verbs;
 mod sample;
+mod stdout;
 mod train;
 
 use std::{ffi::OsString, path::PathBuf};
