@@ -84,6 +84,8 @@ fn draw<'b>(
         .bold_line_style(BLACK.mix(0.1))
         .x_desc("step")
         .y_desc("loss (nats per token)")
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 17))
         .x_label_formatter(&|step| format!("{step:.0}"))
         .y_label_formatter(&|loss| format!("{loss:.3}"))
         .draw()?;
