@@ -92,6 +92,7 @@ fn draw<'b>(
     curves(&mut chart)?;
     let labels = &mut chart.configure_series_labels();
     labels
+        .label_font(("sans-serif", 15))
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
