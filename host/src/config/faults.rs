@@ -90,7 +90,7 @@ pub fn unfit(
     let bare = written.trim_matches(|c: char| "\"'[] ".contains(c));
     match nearest(bare, choices.iter().copied()) {
         Some(near) if near != bare => fault.hint(format!("did you mean `{near}`?")),
-        _ if bare.trim() != bare => fault.hint("take the spaces away"),
+        _ if written.trim() != written => fault.hint("take the spaces away"),
         _ => fault,
     }
 }

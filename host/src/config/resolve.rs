@@ -95,18 +95,20 @@ pub fn for_resume(config: &Path, variables: &Variables, cwd: &Path) -> Result<Re
     let flags = Flags { values: vec![("config", Value::Path(config.to_owned()))], sets: Vec::new() };
     let recorded = resolve(&flags, &Variables::new(), cwd)?;
     let (told, mut faults) = examine(&flags, variables, cwd);
-    for knob in KNOBS.iter().filter(|knob| knob.field.is_some()) {
-        let (Some(now), Some(then)) = (told.origins.get(knob.key), recorded.origins.get(knob.key)) else { continue };
-        if let Some(value) = now.value.as_ref().filter(|_| now.value != then.value) {
-            let was = then.value.as_ref().map_or("not set".to_owned(), Value::to_string);
-            let message = format!("the run has {}={was} and cannot be resumed with {value}", knob.key);
-            faults.push(
-                faults::fault(faults::RESUME_DISAGREES, message)
-                    .at(place(knob.key, value, &now.source))
-                    .note("recorded", config.display().to_string())
-                    .hint("unset the variable, or start another run"),
-            );
-        }
+    for knob in KNOBS {
+        let Some(field) = &knob.field else { continue };
+        let (now, then) = ((field.get)(&told.settings), (field.get)(&recorded.settings));
+        let (Some(value), Some(source)) = (now.as_ref().filter(|_| now != then), told.origins.source(knob.key)) else {
+            continue;
+        };
+        let was = then.map_or("not set".to_owned(), |value| value.to_string());
+        let message = format!("the run has {}={was} and cannot be resumed with {value}", knob.key);
+        faults.push(
+            faults::fault(faults::RESUME_DISAGREES, message)
+                .at(place(knob.key, value, source))
+                .note("recorded", shown(config, cwd))
+                .hint("unset the variable, or start another run"),
+        );
     }
     faults.check().map(|()| recorded)
 }
