@@ -7,14 +7,18 @@ pub mod fault;
 pub mod config;
 pub mod registry;
 
-pub mod tensor;
-pub mod rules;
+pub mod growth;
 pub mod optim;
 pub mod projection;
-pub mod growth;
+pub mod rules;
+pub mod tensor;
+
+pub mod random;
 
 pub mod data;
+pub mod evaluation;
 pub mod model;
+pub mod sample;
 
 pub mod checkpoint;
 pub mod metrics;

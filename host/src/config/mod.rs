@@ -31,7 +31,7 @@ pub mod write;
 pub use command_line::Flags;
 pub use knobs::{KNOBS, Knob};
 pub use origin::{Origin, Origins, Source};
-pub use resolve::{Resolved, examine, for_resume, resolve};
+pub use resolve::{Resolved, examine, for_resume, recorded, resolve, unchanged};
 pub use settings::Settings;
 pub use value::Value;
 pub use variables::Variables;

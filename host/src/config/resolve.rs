@@ -89,28 +89,47 @@ pub fn examine(flags: &Flags, variables: &Variables, cwd: &Path) -> (Resolved, F
     (resolved, faults)
 }
 
-/// The settings of a run that is resumed: those of its written configuration, exactly. Variables may repeat them;
-/// one that disagrees is an error, for the run could not honour it.
-pub fn for_resume(config: &Path, variables: &Variables, cwd: &Path) -> Result<Resolved, Faults> {
+/// The settings of a run as it wrote them down.
+///
+/// # Errors
+/// Those of [`resolve`].
+pub fn recorded(config: &Path, cwd: &Path) -> Result<Resolved, Faults> {
+    resolve(
+        &Flags { values: vec![("config", Value::Path(config.to_owned()))], sets: Vec::new() },
+        &Variables::new(),
+        cwd,
+    )
+}
+
+/// The settings of a run that is resumed: those of its written configuration, exactly. Variables may repeat them.
+///
+/// # Errors
+/// One that disagrees, for the run could not honour it.
+pub fn for_resume(config: &Path, variables: &Variables, cwd: &Path) -> (Resolved, Faults) {
     let flags = Flags { values: vec![("config", Value::Path(config.to_owned()))], sets: Vec::new() };
-    let recorded = resolve(&flags, &Variables::new(), cwd)?;
-    let (told, mut faults) = examine(&flags, variables, cwd);
-    for knob in KNOBS {
-        let Some(field) = &knob.field else { continue };
-        let (now, then) = ((field.get)(&told.settings), (field.get)(&recorded.settings));
-        let (Some(value), Some(source)) = (now.as_ref().filter(|_| now != then), told.origins.source(knob.key)) else {
-            continue;
-        };
-        let was = then.map_or("not set".to_owned(), |value| value.to_string());
-        let message = format!("the run has {}={was} and cannot be resumed with {value}", knob.key);
-        faults.push(
-            faults::fault(faults::RESUME_DISAGREES, message)
-                .at(place(knob.key, value, source))
-                .note("recorded", shown(config, cwd))
-                .hint("unset the variable, or start another run"),
-        );
+    unchanged(examine(&flags, variables, cwd), config, cwd)
+}
+
+/// The settings that a run wrote down, and a fault for everything that `told` says otherwise.
+pub fn unchanged((told, mut faults): (Resolved, Faults), config: &Path, cwd: &Path) -> (Resolved, Faults) {
+    let Some(recorded) = faults.take(recorded(config, cwd)) else { return (told, faults) };
+    // where a run is kept is not part of what it is
+    let counts = |key: &str| !matches!(key, "run.dir" | "config" | "preset");
+    let said = |origin: &Origin| origin.source != Source::Default;
+    for (key, now) in told.origins.iter().filter(|(key, now)| counts(key) && said(now)) {
+        let then = recorded.origins.get(key).and_then(|origin| origin.value.as_ref());
+        if let Some(value) = now.value.as_ref().filter(|value| then != Some(value)) {
+            let was = then.map_or("not set".to_owned(), Value::to_string);
+            let message = format!("the run has {key}={was} and cannot be resumed with {value}");
+            faults.push(
+                faults::fault(faults::RESUME_DISAGREES, message)
+                    .at(place(key, value, &now.source))
+                    .note("recorded", config.display().to_string())
+                    .hint("leave it away to go on with what the run has, or start another run"),
+            );
+        }
     }
-    faults.check().map(|()| recorded)
+    (recorded, faults)
 }
 
 /// A path made absolute without asking the file system.
@@ -253,7 +272,8 @@ impl<'m> Entry<'m> {
     }
 
     fn missing(&self, what: &str) -> crate::fault::Fault {
-        let fault = faults::fault(faults::MISSING_KEY, format!("entry {} of [[{}]] has no {what}", self.index, self.array));
+        let fault =
+            faults::fault(faults::MISSING_KEY, format!("entry {} of [[{}]] has no {what}", self.index, self.array));
         match self.begins {
             Source::File { path, line } => fault.at(format!("{path}:{line}  [[{}]]", self.array)),
             source => fault.at(source.to_string()),

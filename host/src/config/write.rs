@@ -10,6 +10,9 @@ use super::{
     value::Value,
 };
 
+/// Name of the file in a run directory.
+pub const CONFIG: &str = "config.toml";
+
 /// Every setting as TOML. Reading it gives the same settings, except `run.dir`: a run from this file gets a directory
 /// of its own. Paths are absolute, so the file can be moved.
 pub fn config_toml(settings: &Settings) -> String {

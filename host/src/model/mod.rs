@@ -1,5 +1,23 @@
-//! The network.
+//! The network: nanoGPT's GPT in libtorch operations, with names as there.
+//! Does not train itself: gradients come from autograd, steps from plugins.
 
+mod attention;
+mod block;
+mod builder;
+mod dropout;
+mod embedding;
+mod format;
+mod gpt;
+mod init;
+mod layer_norm;
+mod linear;
+mod load;
+mod mlp;
 pub mod parameter;
+mod pass;
 
+pub use dropout::dropout_seed;
+pub use format::kind;
+pub use gpt::Gpt;
+pub(crate) use gpt::refused;
 pub use parameter::{Parameter, Role};

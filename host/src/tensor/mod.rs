@@ -1,1 +1,16 @@
-//! Room of `tensor`.
+//! The only room where libtorch and the plugin boundary meet.
+//! Decides nothing about training: it stores, offers and runs tensors for the rooms that do.
+#![allow(unsafe_code)]
+
+pub mod arena;
+pub mod bytes;
+pub mod device;
+pub mod fingerprint;
+pub mod slots;
+pub mod tables;
+pub mod trace;
+pub mod whole;
+
+pub use arena::Scope;
+pub use fingerprint::matrix_fingerprint;
+pub use whole::{WholeRule, step_whole};

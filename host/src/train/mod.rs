@@ -1,1 +1,15 @@
-//! Room of `train`.
+//! Training: what is settled before work begins, the step, the loop, and what a run carries from step to step.
+//!
+//! A step is a sentence: batch → forward → backward → clip → project → update. Everything the sentence names lives in a room
+//! of its own; this one only says it.
+
+mod ledger;
+pub mod prepare;
+mod progress;
+mod step;
+mod trainer;
+
+pub use ledger::{Ledger, Terms};
+pub use prepare::{Prepared, prepare};
+pub use progress::Progress;
+pub use trainer::Trainer;

@@ -7,22 +7,29 @@
 //! 3. Tables: `#[repr(C)]` structs found by an id, each beginning with a [`TableHeader`]. Append-only: a field is read only
 //!    where the header's `struct_size` says it is there. An id never changes its meaning; a new meaning is a new id.
 
+pub mod access;
 pub mod descriptor;
 pub mod host_tables;
 pub mod network;
 pub mod plugin_tables;
 pub mod root;
 
+pub use access::{Table, TableRef};
 pub use descriptor::{Descriptor, HyperDescriptor, SlotDescriptor};
 pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
-pub use network::{DimensionMap, Network, ParameterInfo, ParameterPlan, NetworkPlan};
-pub use plugin_tables::{ArchOpTable, KernelCall, OptimizerCall, OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable};
+pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
+pub use plugin_tables::{
+    ArchOpTable, KernelCall, OptimizerCall, OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable,
+};
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 
 /// Two sides with different majors do not talk.
 pub const MAJOR: u32 = 1;
 /// Raised when a table gains a function or an id appears. A plugin requires the minor of what it uses, not this one.
 pub const MINOR: u32 = 0;
+
+/// What a plugin requires that uses all this version has: nothing was added yet.
+pub const REQUIRED_MINOR: u32 = 0;
 
 /// Status of a call that went well; every other value is a failure whose text the caller fetches.
 pub const OK: u32 = 0;

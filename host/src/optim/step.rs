@@ -1,0 +1,365 @@
+//! One step of all parameter groups.
+//! Does not decide who takes what (`param_groups.rs`) or how a rule computes (`rules`, `tensor::whole`).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use sdk::{abi::SlotDescriptor, tape::Node};
+use tch::{TchError, Tensor};
+
+use super::{
+    clip,
+    param_groups::{self, Group, GroupRow, Source},
+    state::{self, State},
+};
+use crate::{
+    config::Settings,
+    fault::{Exit, Fault, Faults},
+    model::Parameter,
+    registry::{self, Catalogue, Loaded},
+    rules::{Pass, Rule, Target},
+    tensor::whole::{self, WholeRule},
+};
+
+/// Parameter groups, and the state and step count of every parameter.
+pub struct Optim {
+    groups: Vec<Planned>,
+    /// Per parameter, in the order of the model.
+    parameters: Vec<PerParameter>,
+    pass: Pass,
+}
+
+struct Planned {
+    group: Group,
+    how: How,
+    lr: Option<usize>,
+}
+
+/// How a group's optimizer is run.
+enum How {
+    Elementwise { rule: Rule, expression: Vec<Node> },
+    Whole,
+}
+
+struct PerParameter {
+    name: String,
+    numel: u64,
+    group: usize,
+    state: State,
+    /// Steps taken by this parameter.
+    count: u64,
+}
+
+/// What one step did, in tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepReport {
+    /// Changed by their optimizer.
+    pub updated: usize,
+    /// Frozen.
+    pub frozen: usize,
+    /// Not reached by the backward pass.
+    pub without_grad: usize,
+    /// Names of those left out because their gradient is not finite.
+    pub skipped: Vec<String>,
+}
+
+impl Optim {
+    /// Groups the parameters and makes their state. `source` says where the value of a key such as `optimizer.lr` or
+    /// `group.0.lr` came from.
+    ///
+    /// # Errors
+    /// Everything that is wrong with groups and hyper-parameters, and what plugins object to.
+    pub fn plan(
+        settings: &Settings,
+        source: Source<'_>,
+        catalogue: &Catalogue,
+        params: &[Parameter],
+    ) -> Result<Optim, Faults> {
+        let groups = param_groups::plan(settings, source, catalogue, params)?;
+        let mut faults = Faults::none();
+        let mut of_parameter: Vec<Option<PerParameter>> = params.iter().map(|_| None).collect();
+        let mut planned = Vec::new();
+        for (index, group) in groups.into_iter().enumerate() {
+            let Some((how, slots)) = faults.take(how(&group)) else { continue };
+            for &member in &group.members {
+                let param = &params[member];
+                if let Some(state) = faults.take(State::new(&group.loaded.label, &param.name, &slots, &param.tensor)) {
+                    of_parameter[member] = Some(PerParameter {
+                        name: param.name.clone(),
+                        numel: param.tensor.numel() as u64,
+                        group: index,
+                        state,
+                        count: 0,
+                    });
+                }
+            }
+            let lr = group.loaded.hyper_index("lr");
+            planned.push(Planned { group, how, lr });
+        }
+        faults.0.extend(alone_in_memory(params).err());
+        faults.check()?;
+        Ok(Optim { groups: planned, parameters: of_parameter.into_iter().flatten().collect(), pass: Pass::default() })
+    }
+
+    /// The table of groups, in the order of the plan.
+    pub fn table(&self) -> Vec<GroupRow> {
+        let row = |(index, planned): (usize, &Planned)| {
+            let Group { takes, loaded, hyper, members } = &planned.group;
+            let tensors: Vec<&PerParameter> = self.parameters.iter().filter(|one| one.group == index).collect();
+            let shown = loaded.descriptor.hyper.iter().zip(&hyper.values).zip(&hyper.sources).map(|((schema, value), source)| {
+                (schema.name.to_string(), registry::hyper::text(schema, *value), source.clone())
+            });
+            GroupRow {
+                takes: takes.clone(),
+                optimizer: loaded.label.clone(),
+                tensors: members.len(),
+                parameters: tensors.iter().map(|one| one.numel).sum(),
+                hyper: shown.collect(),
+                state_bytes: tensors.iter().map(|one| one.state.bytes()).sum(),
+            }
+        };
+        self.groups.iter().enumerate().map(row).collect()
+    }
+
+    /// One step. A parameter that is frozen, has no gradient, or is to be skipped keeps its values, state and step count.
+    ///
+    /// * `lr_factor`: the schedule's factor on every group's `lr`.
+    /// * `grad_norm`: L2 norm of all gradients before clipping.
+    /// * `skip`: per parameter, as [`clip::GradNorm::non_finite`].
+    ///
+    /// # Errors
+    /// A failure of a plugin, after which parameters are in an undefined state; the last checkpoint is whole.
+    pub fn step(
+        &mut self,
+        params: &mut [Parameter],
+        lr_factor: f64,
+        grad_norm: f64,
+        skip: &[bool],
+    ) -> Result<StepReport, Fault> {
+        let same = params.len() == self.parameters.len() && skip.len() == params.len();
+        if !same || params.iter().zip(&self.parameters).any(|(param, planned)| param.name != planned.name) {
+            return Err(Fault::new("P014", Exit::Bug, "the model's parameters are not those the optimizer was planned for"));
+        }
+        let mut report = StepReport::default();
+        let mut grads: Vec<Option<Tensor>> = Vec::with_capacity(params.len());
+        for (param, skip) in params.iter().zip(skip) {
+            let grad = if *skip { None } else { clip::grad(param) };
+            match (&grad, param.frozen, skip) {
+                (Some(_), ..) => report.updated += 1,
+                (_, true, _) => report.frozen += 1,
+                (_, _, true) => report.skipped.push(param.name.clone()),
+                _ => report.without_grad += 1,
+            }
+            grads.push(grad);
+        }
+        let hyper: Vec<Vec<f64>> = self.groups.iter().map(|planned| planned.scaled(lr_factor)).collect();
+        self.step_elementwise(params, &grads, &hyper, grad_norm)?;
+        self.step_whole(params, &grads, &hyper, grad_norm)?;
+        for (planned, grad) in self.parameters.iter_mut().zip(&grads) {
+            planned.count += u64::from(grad.is_some());
+        }
+        Ok(report)
+    }
+
+    /// One pass per rule, over the tensors of all groups that it runs.
+    fn step_elementwise(
+        &mut self,
+        params: &[Parameter],
+        grads: &[Option<Tensor>],
+        hyper: &[Vec<f64>],
+        grad_norm: f64,
+    ) -> Result<(), Fault> {
+        let mut done = vec![false; self.groups.len()];
+        for first in 0..self.groups.len() {
+            let planned = &self.groups[first];
+            let How::Elementwise { rule, .. } = &planned.how else { continue };
+            if done[first] {
+                continue;
+            }
+            let mut targets = Vec::new();
+            for (index, other) in self.groups.iter().enumerate().skip(first) {
+                let How::Elementwise { expression, .. } = &other.how else { continue };
+                if !Arc::ptr_eq(&other.group.loaded, &planned.group.loaded) {
+                    continue;
+                }
+                done[index] = true;
+                for &member in &other.group.members {
+                    let Some(g) = &grads[member] else { continue };
+                    let one = &self.parameters[member];
+                    targets.push(Target {
+                        name: &one.name,
+                        x: &params[member].tensor,
+                        g: g.shallow_clone(),
+                        state: &one.state.tensors,
+                        hyper: &hyper[index],
+                        step: one.next_step(grad_norm),
+                        expression,
+                    });
+                }
+            }
+            self.pass.run(rule, &targets)?;
+        }
+        Ok(())
+    }
+
+    /// Parameters of one group, shape, element type and step count are stacked in one batch.
+    fn step_whole(
+        &self,
+        params: &[Parameter],
+        grads: &[Option<Tensor>],
+        hyper: &[Vec<f64>],
+        grad_norm: f64,
+    ) -> Result<(), Fault> {
+        for (planned, hyper) in self.groups.iter().zip(hyper) {
+            let How::Whole = planned.how else { continue };
+            let mut batches: Vec<(BatchKey, Vec<usize>)> = Vec::new();
+            for &member in &planned.group.members {
+                if grads[member].is_none() {
+                    continue;
+                }
+                let x = &params[member].tensor;
+                let key = (x.size(), x.kind(), x.device(), self.parameters[member].count);
+                match batches.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, members)) => members.push(member),
+                    None => batches.push((key, vec![member])),
+                }
+            }
+            for (_, members) in batches {
+                self.step_batch(&planned.group.loaded, params, grads, hyper, grad_norm, &members)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_batch(
+        &self,
+        loaded: &Arc<Loaded>,
+        params: &[Parameter],
+        grads: &[Option<Tensor>],
+        hyper: &[f64],
+        grad_norm: f64,
+        members: &[usize],
+    ) -> Result<(), Fault> {
+        let Some(table) = loaded.optimizer() else { return Ok(()) };
+        loaded.ready()?;
+        let parameters = || members.iter().map(|&member| &self.parameters[member]);
+        let named = |fault: Fault| {
+            let names: Vec<&str> = parameters().map(|one| one.name.as_str()).collect();
+            fault.note("optimizer", format!("`{}`", loaded.label)).note("parameters", names.join(", "))
+        };
+        let torch = |error: TchError| {
+            let text = error.to_string();
+            let fault = Fault::new("E091", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
+            named(fault.note("libtorch", text.lines().next().unwrap_or_default()))
+        };
+        let rule =
+            WholeRule { label: &loaded.label, table, fault: &|status, stage| loaded.fault(status, stage) };
+        tch::no_grad(|| {
+            let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
+            let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
+            let (x, g) = (Tensor::f_stack(&x, 0).map_err(torch)?, Tensor::f_stack(&g, 0).map_err(torch)?);
+            let places = self.parameters[members[0]].state.tensors.len();
+            let stacked = (0..places).map(|place| {
+                let slots: Vec<&Tensor> = parameters().filter_map(|one| one.state.tensors[place].as_ref()).collect();
+                if slots.is_empty() { Ok(None) } else { Tensor::f_stack(&slots, 0).map(Some) }
+            });
+            let state = stacked.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
+            let step = self.parameters[members[0]].next_step(grad_norm);
+            let (new_x, new_state) = whole::step_whole(&rule, hyper, step, &x, &g, &state).map_err(named)?;
+            for (index, &member) in members.iter().enumerate() {
+                let take = |from: &Tensor, into: &Tensor| {
+                    from.f_select(0, index as i64).and_then(|new| into.shallow_clone().f_copy_(&new)).map(|_| ())
+                };
+                take(&new_x, &params[member].tensor).map_err(torch)?;
+                for (slot, new) in self.parameters[member].state.tensors.iter().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new) {
+                        take(new, slot).map_err(torch)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every state tensor under `<parameter>/<slot>`, in the order of the model.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let named = self.parameters.iter().flat_map(|one| one.state.named(&one.name));
+        named.map(|(key, tensor)| (key, tensor.shallow_clone())).collect()
+    }
+
+    /// Steps taken by each parameter.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.parameters.iter().map(|one| (one.name.clone(), one.count)).collect()
+    }
+
+    /// Goes on from a saved state: all of it, or nothing is changed.
+    ///
+    /// # Errors
+    /// Every missing, unknown or ill-fitting tensor and step count.
+    pub fn load_state(&mut self, tensors: Vec<(String, Tensor)>, counts: BTreeMap<String, u64>) -> Result<(), Faults> {
+        let planned: Vec<(&str, &State)> = self.parameters.iter().map(|one| (one.name.as_str(), &one.state)).collect();
+        let checked = state::check(&planned, tensors, counts)?;
+        let mut states: Vec<&mut State> = self.parameters.iter_mut().map(|one| &mut one.state).collect();
+        let counts = checked.apply(&mut states);
+        for (one, count) in self.parameters.iter_mut().zip(counts) {
+            one.count = count;
+        }
+        Ok(())
+    }
+
+    /// Bytes of optimizer state.
+    pub fn state_bytes(&self) -> u64 {
+        self.parameters.iter().map(|one| one.state.bytes()).sum()
+    }
+}
+
+/// What parameters of one batch have in common.
+type BatchKey = (Vec<i64>, tch::Kind, tch::Device, u64);
+
+impl Planned {
+    /// The hyper-parameters of this step.
+    fn scaled(&self, lr_factor: f64) -> Vec<f64> {
+        let mut values = self.group.hyper.values.clone();
+        if let Some(lr) = self.lr {
+            values[lr] *= lr_factor;
+        }
+        values
+    }
+}
+
+impl PerParameter {
+    /// The numbers of the coming step, as `KernelCall::step`.
+    fn next_step(&self, grad_norm: f64) -> [f64; 3] {
+        [(self.count + 1) as f64, self.numel as f64, grad_norm]
+    }
+}
+
+/// How a group is run, and the slots of its parameters.
+fn how(group: &Group) -> Result<(How, Vec<SlotDescriptor>), Fault> {
+    let (loaded, hyper) = (&group.loaded, &group.hyper.values);
+    let slots = loaded.slots(hyper)?;
+    let (Some(rule), Some(expression)) = (Rule::of(loaded), loaded.record(hyper)?) else {
+        return Ok((How::Whole, slots));
+    };
+    match slots.iter().find(|slot| slot.shape_kind != 0) {
+        None => Ok((How::Elementwise { rule, expression }, slots)),
+        Some(slot) => {
+            let text = format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);
+            Err(Fault::new("P012", Exit::Plugin, text))
+        }
+    }
+}
+
+/// Two parameters in one memory would be stepped twice, from two threads.
+fn alone_in_memory(params: &[Parameter]) -> Result<(), Fault> {
+    let mut seen: HashMap<usize, &str> = HashMap::new();
+    for param in params.iter().filter(|param| param.tensor.numel() > 0) {
+        if let Some(other) = seen.insert(param.tensor.data_ptr() as usize, &param.name) {
+            let text = format!("parameters `{other}` and `{}` share their memory", param.name);
+            return Err(Fault::new("P014", Exit::Bug, text).hint("a tied tensor is one parameter under one name"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! One label whose plugin is loaded: what it is called, what it says about itself, and the table that runs it.
+//! Runs no rule; it asks the plugin only for what it declares.
+#![allow(unsafe_code)]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use abi_stable::std_types::RResult;
+use sdk::{
+    abi::{
+        self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor,
+    },
+    tape::Node,
+};
+
+use super::{Entry, Kind, Library, descriptor, fingerprint, hyper};
+use crate::{
+    config::settings::HyperValue,
+    fault::{Exit, Fault, Faults},
+};
+
+/// A label that can run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the label stands for.
+    pub kind: Kind,
+    /// The label, as the registry and the plugin both call it.
+    pub label: String,
+    /// What the plugin says about it.
+    pub descriptor: Descriptor,
+    /// What the registry says about it.
+    pub entry: Entry,
+    /// Where it comes from.
+    pub library: Arc<Library>,
+    table: Table,
+    defaults: Vec<f64>,
+    fingerprint: Option<String>,
+    poisoned: AtomicBool,
+}
+
+/// The table that runs a label.
+#[derive(Clone, Copy)]
+enum Table {
+    Rule(&'static RuleTable),
+    Optimizer(&'static OptimizerTable),
+    Projection(&'static ProjectionTable),
+    ArchOp(&'static ArchOpTable),
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Table::Rule(_) => "plugin.rule/1",
+            Table::Optimizer(_) => "plugin.optimizer/1",
+            Table::Projection(_) => "plugin.projection/1",
+            Table::ArchOp(_) => "plugin.arch_op/1",
+        })
+    }
+}
+
+impl Loaded {
+    /// Joins an entry of the registry with what the plugin exports under its label.
+    ///
+    /// # Errors
+    /// R020 and R021 where the plugin exports no such label; R007 where the entry's defaults do not fit its schema;
+    /// R017, R019 and R024 where the plugin cannot keep its word.
+    pub fn new(entry: &Entry, library: Arc<Library>) -> Result<Loaded, Faults> {
+        let descriptor = exported(entry, &library)?.clone();
+        let mut faults = Faults::none();
+        let defaults = faults.take(overlaid(entry, &descriptor.hyper));
+        let table = faults.take(find_table(entry, &library, &descriptor).map_err(|fault| fault.at(&entry.place)));
+        let (Some(defaults), Some(table)) = (defaults, table) else { return Err(faults) };
+        faults.check()?;
+        let (kind, label, entry) = (entry.kind, entry.label.clone(), entry.clone());
+        let poisoned = AtomicBool::new(false);
+        let mut loaded =
+            Loaded { kind, label, descriptor, entry, library, table, defaults, fingerprint: None, poisoned };
+        loaded.fingerprint = fingerprint::fingerprint(&loaded).map_err(|fault| loaded.at_load(fault))?;
+        Ok(loaded)
+    }
+
+    /// Its table, where it is an elementwise rule.
+    pub fn rule(&self) -> Option<&'static RuleTable> {
+        if let Table::Rule(table) = self.table { Some(table) } else { None }
+    }
+
+    /// Its table, where it is an optimizer over whole tensors.
+    pub fn optimizer(&self) -> Option<&'static OptimizerTable> {
+        if let Table::Optimizer(table) = self.table { Some(table) } else { None }
+    }
+
+    /// Its table, where it is a projection.
+    pub fn projection(&self) -> Option<&'static ProjectionTable> {
+        if let Table::Projection(table) = self.table { Some(table) } else { None }
+    }
+
+    /// Its table, where it is an architecture operation.
+    pub fn arch_op(&self) -> Option<&'static ArchOpTable> {
+        if let Table::ArchOp(table) = self.table { Some(table) } else { None }
+    }
+
+    /// The fault behind a status that is not `OK`. Takes the plugin's text, so it must be called on the thread that got
+    /// the status. After a panic the label is poisoned.
+    pub fn fault(&self, status: u32, stage: &str) -> Fault {
+        let text = self.library.take_fault();
+        let (code, what) = match status {
+            abi::PANICKED => {
+                self.poisoned.store(true, Ordering::Relaxed);
+                ("P001", "panicked".to_string())
+            }
+            abi::FAILED => ("P002", "failed".to_string()),
+            other => ("P003", format!("answered with status {other}, which means nothing")),
+        };
+        self.plugin_fault(code, format!("{} `{}` {what} in {stage}", self.kind, self.label), text)
+    }
+
+    /// Whether it may be called.
+    ///
+    /// # Errors
+    /// P003 after a panic.
+    pub fn ready(&self) -> Result<(), Fault> {
+        if !self.poisoned.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let message = format!("{} `{}` panicked before and is not called again", self.kind, self.label);
+        Err(self.plugin_fault("P003", message, String::new()))
+    }
+
+    fn plugin_fault(&self, code: &'static str, message: String, text: String) -> Fault {
+        let fault = Fault::new(code, Exit::Plugin, message);
+        let fault = if text.is_empty() { fault } else { fault.note("plugin", text) };
+        fault.note("library", self.library.path.display().to_string())
+    }
+
+    /// Values of all hyper-parameters in the order of the schema: the registry's defaults over the plugin's.
+    pub fn defaults(&self) -> Vec<f64> {
+        self.defaults.clone()
+    }
+
+    /// The schema, in the order in which values are handed over.
+    pub fn schema(&self) -> &[HyperDescriptor] {
+        &self.descriptor.hyper
+    }
+
+    /// Where a hyper-parameter stands in the schema.
+    pub fn hyper_index(&self, name: &str) -> Option<usize> {
+        self.descriptor.hyper.iter().position(|hyper| hyper.name == name)
+    }
+
+    /// A hyper-parameter by name and value as written: its index and its number.
+    ///
+    /// # Errors
+    /// An unknown name, a value of another kind or out of range.
+    pub fn hyper(&self, name: &str, value: &HyperValue) -> Result<(usize, f64), hyper::Unfit> {
+        let index = hyper::find(&self.descriptor.hyper, &self.label, name)?;
+        Ok((index, hyper::number(&self.descriptor.hyper[index], value)?))
+    }
+
+    /// Who decided the default of a hyper-parameter: `registry` or `plugin`.
+    pub fn default_source(&self, name: &str) -> &'static str {
+        if self.entry.defaults.contains_key(name) { "registry" } else { "plugin" }
+    }
+
+    /// The exact fingerprint of its rule with the registry's defaults. Optimizers alone.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// A fact that the plugin declares, such as `sdk` or `rustc`.
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        descriptor::fact(&self.descriptor, key)
+    }
+
+    /// Its state slots for these hyper-parameters; none where it is no optimizer.
+    ///
+    /// # Errors
+    /// P002 where the plugin fails, or names slots that cannot be kept.
+    pub fn slots(&self, hyper: &[f64]) -> Result<Vec<SlotDescriptor>, Fault> {
+        let answer = match self.table {
+            Table::Rule(table) => (table.slots)(hyper.into()),
+            Table::Optimizer(table) => (table.slots)(hyper.into()),
+            Table::Projection(_) | Table::ArchOp(_) => return Ok(Vec::new()),
+        };
+        let slots = self.answer(answer, "slots")?.into_vec();
+        match unusable(&slots) {
+            None => Ok(slots),
+            Some(reason) => {
+                let message = format!("optimizer `{}` names state slots that cannot be kept", self.label);
+                Err(self.plugin_fault("P002", message, reason))
+            }
+        }
+    }
+
+    /// Its rule as an expression for these hyper-parameters; none where it is no elementwise rule.
+    ///
+    /// # Errors
+    /// P002 where the plugin fails, or the expression is not one.
+    pub fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
+        let Table::Rule(table) = self.table else { return Ok(None) };
+        let nodes = self.answer((table.record)(hyper.into()), "record")?.into_vec();
+        match fingerprint::malformed(&nodes) {
+            None => Ok(Some(nodes)),
+            Some(reason) => {
+                let message = format!("optimizer `{}` records something that is no rule", self.label);
+                Err(self.plugin_fault("P002", message, reason))
+            }
+        }
+    }
+
+    fn answer<T>(&self, answer: RResult<T, abi_stable::std_types::RString>, stage: &str) -> Result<T, Fault> {
+        answer.into_result().map_err(|text| {
+            let message = format!("{} `{}` failed in {stage}", self.kind, self.label);
+            self.plugin_fault("P002", message, text.into_string())
+        })
+    }
+
+    /// What fails with the registry's own defaults fails at load.
+    fn at_load(&self, fault: Fault) -> Fault {
+        let fault = Fault { code: "R017", exit: Exit::Registry, ..fault };
+        fault.at(&self.entry.place)
+    }
+}
+
+fn exported<'a>(entry: &Entry, library: &'a Library) -> Result<&'a Descriptor, Fault> {
+    let (kind, label) = (entry.kind, &entry.label);
+    let all = library.descriptors();
+    let named = |descriptor: &&Descriptor| descriptor.label == *label;
+    if let Some(found) = all.iter().filter(named).find(|descriptor| descriptor.kind == kind.name()) {
+        return Ok(found);
+    }
+    let reported = |all: &[&Descriptor]| {
+        let names: Vec<String> =
+            all.iter().map(|descriptor| format!("{} `{}`", descriptor.kind, descriptor.label)).collect();
+        names.join(", ")
+    };
+    let fault = |code, message: String| {
+        let fault = Fault::new(code, Exit::Registry, message).at(&entry.place);
+        fault.note("library", library.path.display().to_string())
+    };
+    if let Some(other) = all.iter().find(named) {
+        let message = format!("`{label}` is listed as {kind}, but the plugin reports {} `{label}`", other.kind);
+        return Err(fault("R021", message).hint(format!("list it under [[{}]]", other.kind)));
+    }
+    let of_kind: Vec<&Descriptor> = all.iter().filter(|descriptor| descriptor.kind == kind.name()).collect();
+    let shown = if of_kind.is_empty() { all.iter().collect() } else { of_kind };
+    let message = format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
+    let hint = "correct `label` or `plugin`; another name for a label is an alias";
+    Err(fault("R020", message).hint(hint))
+}
+
+/// The plugin's defaults with the registry's over them.
+fn overlaid(entry: &Entry, schema: &[HyperDescriptor]) -> Result<Vec<f64>, Faults> {
+    let mut values: Vec<f64> = schema.iter().map(|hyper| hyper.default).collect();
+    let mut faults = Faults::none();
+    for (name, value) in &entry.defaults {
+        let read = hyper::find(schema, &entry.label, name)
+            .and_then(|index| Ok((index, hyper::number(&schema[index], value)?)))
+            .map_err(|unfit| unfit_fault(unfit, &format!("the defaults of `{}`", entry.label), &entry.place));
+        if let Some((index, value)) = faults.take(read) {
+            values[index] = value;
+        }
+    }
+    faults.check()?;
+    Ok(values)
+}
+
+/// R007: a hyper-parameter in the registry that the schema does not take.
+pub(super) fn unfit_fault(unfit: hyper::Unfit, whose: &str, place: &str) -> Fault {
+    let fault = Fault::new("R007", Exit::Registry, format!("{whose}: {}", unfit.message)).at(place);
+    match unfit.hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Result<Table, Fault> {
+    let label = &entry.label;
+    match (entry.kind, descriptor.table.as_str()) {
+        (Kind::Optimizer, "plugin.rule/1") => library.table(label).map(Table::Rule),
+        (Kind::Optimizer, "plugin.optimizer/1") => library.table(label).map(Table::Optimizer),
+        (Kind::Projection, "plugin.projection/1") => library.table(label).map(Table::Projection),
+        (Kind::ArchOp, "plugin.arch_op/1") => library.table(label).map(Table::ArchOp),
+        (kind, table) => {
+            let message = format!("{kind} `{label}` runs by table `{table}`, which this host does not know");
+            Err(Fault::new("R024", Exit::Registry, message).hint("build the plugin with this host's sdk"))
+        }
+    }
+}
+
+/// Slots are saved as `<parameter>/<slot>` and found by index, so both must be unique.
+fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
+    for (i, slot) in slots.iter().enumerate() {
+        let before = &slots[..i];
+        let name = &slot.name;
+        if name.is_empty() || name.contains('/') {
+            return Some(format!("`{name}` is no name of a slot"));
+        }
+        if before.iter().any(|other| other.name == *name || other.index == slot.index) {
+            return Some(format!("slot `{name}` (index {}) is there twice", slot.index));
+        }
+        if slot.shape_kind > 5 || slot.start > 2 {
+            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
+        }
+    }
+    None
+}

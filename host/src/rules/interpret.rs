@@ -1,0 +1,172 @@
+//! Runs a recorded rule with tensor operations, node by node: the way on devices for which no kernel was compiled.
+//! Does not fuse anything, so it is slow; its bits are those of the kernel.
+//!
+//! Every operation that kernels define by selection (max, min, sign) is done by selection here, and scalars are rounded to
+//! the lane's type before they meet a lane, as in a kernel. bf16 parameters are computed in f32. The operations that are not
+//! exactly defined anywhere (exp, ln, tanh, rsqrt) are libtorch's.
+
+use sdk::tape::{self, Node, Op};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::kernel::{Target, state_kind};
+use crate::fault::{Exit, Fault};
+
+/// One step of one tensor.
+///
+/// # Errors
+/// An expression that is not understood, or a failure of libtorch; nothing is changed then.
+pub fn step(target: &Target<'_>) -> Result<(), Fault> {
+    let failed = |error: TchError| fault(error.to_string());
+    tch::no_grad(|| {
+        let (x, state) = evaluate(target)?;
+        target.x.shallow_clone().f_copy_(&x).map_err(failed)?;
+        for (index, new) in state {
+            if let Some(Some(slot)) = target.state.get(index) {
+                slot.shallow_clone().f_copy_(&new).map_err(failed)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn fault(text: String) -> Fault {
+    let first = text.lines().next().unwrap_or_default();
+    Fault::new("P013", Exit::Bug, format!("the recorded rule could not be run: {first}"))
+}
+
+/// The new parameter and the new slots by their place, in the type of the arithmetic.
+fn evaluate(target: &Target<'_>) -> Result<(Tensor, Vec<(usize, Tensor)>), Fault> {
+    let scalars = tape::scalars(target.expression, target.hyper, &target.step);
+    let lanes = Lanes { kind: state_kind(target.x.kind()), device: target.x.device(), target, scalars };
+    let mut values: Vec<Option<Tensor>> = Vec::with_capacity(target.expression.len());
+    let (mut new_x, mut new_state) = (None, Vec::new());
+    for (place, node) in target.expression.iter().enumerate() {
+        let at = |text: String| fault(format!("node {place}: {text}"));
+        let op = node.operation().ok_or_else(|| at(format!("operation {} is not known", node.op)))?;
+        let value = match op {
+            op if op.is_scalar() => None,
+            Op::OutX => {
+                new_x = Some(lanes.of(&values, node.a).map_err(at)?.shallow_clone());
+                None
+            }
+            Op::OutState => {
+                let stored = lanes.of(&values, node.a).and_then(|value| lanes.without_denormals(value).map_err(text));
+                new_state.push((node.bits as usize, stored.map_err(at)?));
+                None
+            }
+            op => Some(lanes.value(op, node, &values).map_err(at)?),
+        };
+        values.push(value);
+    }
+    let new_x = new_x.ok_or_else(|| fault("it has no result".into()))?;
+    Ok((new_x, new_state))
+}
+
+fn text(error: TchError) -> String {
+    error.to_string()
+}
+
+/// What the operations of one tensor have in common.
+struct Lanes<'a> {
+    /// Type of the arithmetic.
+    kind: Kind,
+    device: Device,
+    target: &'a Target<'a>,
+    scalars: Vec<f64>,
+}
+
+impl Lanes<'_> {
+    fn of<'v>(&self, values: &'v [Option<Tensor>], index: u32) -> Result<&'v Tensor, String> {
+        values.get(index as usize).and_then(Option::as_ref).ok_or_else(|| format!("operand {index} is no lane"))
+    }
+
+    /// A lane or a mask; masks are of type bool.
+    fn value(&self, op: Op, node: &Node, values: &[Option<Tensor>]) -> Result<Tensor, String> {
+        let a = || self.of(values, node.a);
+        let b = || self.of(values, node.b);
+        let c = || self.of(values, node.c);
+        let scalar = || self.scalars.get(node.a as usize).copied().ok_or("a scalar is missing".to_string());
+        match op {
+            Op::X => self.target.x.f_detach().and_then(|x| x.f_to_kind(self.kind)),
+            Op::G => self.target.g.f_to_kind(self.kind),
+            Op::State => match self.target.state.get(node.bits as usize) {
+                Some(Some(slot)) => Ok(slot.shallow_clone()),
+                _ => self.number(0.0),
+            },
+            Op::Lift => self.number(scalar()?),
+            Op::LiftCond => Tensor::f_full([0i64; 0], i64::from(scalar()? != 0.0), (Kind::Bool, self.device)),
+            Op::Add => a()?.f_add(b()?),
+            Op::Sub => a()?.f_sub(b()?),
+            Op::Mul => a()?.f_mul(b()?),
+            Op::Div => a()?.f_div(b()?),
+            Op::Neg => a()?.f_neg(),
+            Op::Sqrt => a()?.f_sqrt(),
+            Op::Abs => a()?.f_abs(),
+            Op::Sign => self.sign(a()?),
+            Op::Max => choose(a()?.f_gt_tensor(b()?), a()?, b()?),
+            Op::Min => choose(a()?.f_lt_tensor(b()?), a()?, b()?),
+            Op::Fma => self.fma(a()?, b()?, c()?),
+            Op::Exp => a()?.f_exp(),
+            Op::Ln => a()?.f_log(),
+            Op::Tanh => a()?.f_tanh(),
+            Op::Rsqrt => a()?.f_sqrt().and_then(|root| self.number(1.0)?.f_div(&root)),
+            Op::Gt => a()?.f_gt_tensor(b()?),
+            Op::Ge => a()?.f_ge_tensor(b()?),
+            Op::And => a()?.f_logical_and(b()?),
+            Op::Or => a()?.f_logical_or(b()?),
+            Op::Not => a()?.f_logical_not(),
+            Op::Select => a_or_b(a()?, b()?, c()?),
+            other => return Err(format!("{other:?} is no operation on lanes")),
+        }
+        .map_err(text)
+    }
+
+    /// One number as a tensor without dimensions, on the device: an operand on the host would take another kernel, which
+    /// divides by multiplying.
+    fn number(&self, value: f64) -> Result<Tensor, TchError> {
+        let rounded = if self.kind == Kind::Double { value } else { f64::from(value as f32) };
+        Tensor::f_full([0i64; 0], rounded, (self.kind, self.device))
+    }
+
+    fn sign(&self, a: &Tensor) -> Result<Tensor, TchError> {
+        let zero = self.number(0.0)?;
+        let negative = a_or_b(&a.f_lt_tensor(&zero)?, &self.number(-1.0)?, &zero)?;
+        a_or_b(&a.f_gt_tensor(&zero)?, &self.number(1.0)?, &negative)
+    }
+
+    fn without_denormals(&self, a: &Tensor) -> Result<Tensor, TchError> {
+        let smallest = if self.kind == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+        let denormal = a.f_abs()?.f_lt_tensor(&self.number(smallest)?)?;
+        a_or_b(&denormal, &self.number(0.0)?, a)
+    }
+
+    /// a·b + c rounded once. In f64 a product of two f32 is exact; the sum is rounded to odd there, so that rounding it
+    /// again to f32 is as rounding once (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums").
+    fn fma(&self, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor, TchError> {
+        if self.kind == Kind::Double {
+            return Err(TchError::Torch("fma in f64 is done by kernels alone".into()));
+        }
+        let wide = |tensor: &Tensor| tensor.f_to_kind(Kind::Double);
+        let (product, c) = (wide(a)?.f_mul(&wide(b)?)?, wide(c)?);
+        let sum = product.f_add(&c)?;
+        // Knuth's two-sum: what the addition lost, exactly.
+        let part = sum.f_sub(&product)?;
+        let lost = product.f_sub(&sum.f_sub(&part)?)?.f_add(&c.f_sub(&part)?)?;
+        let bits = sum.f_view_dtype(Kind::Int64)?;
+        let even = bits.f_bitwise_and(1)?.f_eq(0)?;
+        let inexact = lost.f_ne(0.0)?.f_logical_and(&lost.f_isfinite()?)?.f_logical_and(&even)?;
+        // Away from zero where what was lost has the sign of the sum, else towards it: the bits are those of the magnitude.
+        let outwards = lost.f_gt(0.0)?.f_eq_tensor(&sum.f_gt(0.0)?)?;
+        let one = Tensor::f_full([0i64; 0], 1, (Kind::Int64, self.device))?;
+        let moved = bits.f_add(&a_or_b(&outwards, &one, &one.f_neg()?)?)?;
+        a_or_b(&inexact, &moved, &bits)?.f_view_dtype(Kind::Double)?.f_to_kind(Kind::Float)
+    }
+}
+
+fn a_or_b(mask: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
+    a.f_where_self(mask, b)
+}
+
+fn choose(mask: Result<Tensor, TchError>, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
+    a_or_b(&mask?, a, b)
+}

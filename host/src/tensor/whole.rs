@@ -1,0 +1,143 @@
+//! One step of a rule over whole tensors: in through handles, out through handles, checked before anything is taken over.
+//! Owns no parameter and no state: what comes out is the caller's to keep.
+
+use std::{ops::Range, ptr};
+
+use sdk::abi::{OK, OptimizerCall, OptimizerTable};
+use tch::{Kind, TchError, Tensor};
+
+use super::{Scope, tables::kind_name};
+use crate::fault::{Exit, Fault};
+
+/// Slots that a rule's state record may have. More are handed over than a rule has, because a record's last slots may be
+/// switched off and then are not listed, though the plugin reads their places.
+pub const MOST_SLOTS: usize = 64;
+
+/// An optimizer over whole tensors, and how a failure of it is told.
+pub struct WholeRule<'a> {
+    /// Its label.
+    pub label: &'a str,
+    /// Its entries.
+    pub table: &'a OptimizerTable,
+    /// The fault behind a status that is not `OK`; takes the plugin's text.
+    pub fault: &'a dyn Fn(u32, &str) -> Fault,
+}
+
+/// One step of a batch of parameters of one shape, stacked along a leading dimension.
+///
+/// `x` and `g` are `[batch, …shape]` of one element type; `state` holds the slots by their index in the state record,
+/// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of one
+/// parameter, and the L2 norm of all gradients of the run before clipping.
+///
+/// Returns the new parameters, in the element type of `x`, and the new state, in memory of their own. bf16 parameters and
+/// gradients are computed with in f32. The arguments are never changed, so on an error nothing has happened.
+pub fn step_whole(
+    rule: &WholeRule<'_>,
+    hyper: &[f64],
+    step: [f64; 3],
+    x: &Tensor,
+    g: &Tensor,
+    state: &[Option<Tensor>],
+) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
+    step_in(&Scope::enter(), rule, hyper, step, x, g, state)
+}
+
+/// [`step_whole`] in a scope of the caller's.
+pub(super) fn step_in(
+    scope: &Scope,
+    rule: &WholeRule<'_>,
+    hyper: &[f64],
+    step: [f64; 3],
+    x: &Tensor,
+    g: &Tensor,
+    state: &[Option<Tensor>],
+) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
+    let torch = |error: TchError| torch_fault(rule.label, &error);
+    if state.len() > MOST_SLOTS {
+        return Err(unfit(rule.label, format!("has more than {MOST_SLOTS} state slots")));
+    }
+    let (wide_x, wide_g) = (widened(x).map_err(torch)?, widened(g).map_err(torch)?);
+    let mut handles = [0_u64; MOST_SLOTS];
+    for (handle, tensor) in handles.iter_mut().zip(state) {
+        *handle = tensor.as_ref().map_or(0, |tensor| scope.insert(tensor.detach()));
+    }
+    let mut new_x = 0_u64;
+    let call = OptimizerCall {
+        struct_size: size_of::<OptimizerCall>(),
+        batch: x.size().first().map_or(1, |&batch| batch as usize),
+        hyper: hyper.as_ptr(),
+        step: step.as_ptr(),
+        x: scope.insert(wide_x.shallow_clone()),
+        g: scope.insert(wide_g.shallow_clone()),
+        state: handles.as_mut_ptr(),
+        new_x: &raw mut new_x,
+    };
+    // SAFETY: the entry is the plugin's own, found under its id, and every pointer of the call lives in this frame and is
+    // as long as the boundary says.
+    let status = unsafe { (rule.table.step)(ptr::from_ref(&call)) };
+    if status != OK {
+        return Err((rule.fault)(status, "step"));
+    }
+
+    let mut kept = vec![extent(x), extent(g)];
+    kept.extend(state.iter().flatten().map(extent));
+    let fetched = scope.get(new_x).map_err(|_| unfit(rule.label, "returned no parameters"))?;
+    fits(rule.label, "the parameters", &fetched, &wide_x)?;
+    let narrow = fetched.f_to_kind(x.kind()).map_err(torch)?;
+    let new_x = owned(narrow, &mut kept).map_err(torch)?;
+    let mut new_state = Vec::with_capacity(state.len());
+    for (index, (old, handle)) in state.iter().zip(handles).enumerate() {
+        let Some(old) = old else {
+            new_state.push(None);
+            continue;
+        };
+        let what = format!("state slot {index}");
+        let new = scope.get(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
+        fits(rule.label, &what, &new, old)?;
+        new_state.push(Some(owned(new, &mut kept).map_err(torch)?));
+    }
+    Ok((new_x, new_state))
+}
+
+/// Without history, and wide enough to compute with.
+fn widened(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let tensor = tensor.f_detach()?;
+    if tensor.f_kind()? == Kind::BFloat16 { tensor.f_to_kind(Kind::Float) } else { Ok(tensor) }
+}
+
+/// Row-major and in memory that nobody else holds: a rule may return what it was given, or one tensor twice.
+fn owned(tensor: Tensor, kept: &mut Vec<Range<usize>>) -> Result<Tensor, TchError> {
+    let shared = |range: &Range<usize>| kept.iter().any(|other| range.start < other.end && other.start < range.end);
+    let copied = if shared(&extent(&tensor)) { tensor.f_to_dtype(tensor.f_kind()?, false, true)? } else { tensor };
+    let contiguous = copied.f_contiguous()?;
+    kept.push(extent(&contiguous));
+    Ok(contiguous)
+}
+
+/// The addresses between a tensor's first and last element.
+fn extent(tensor: &Tensor) -> Range<usize> {
+    let start = tensor.data_ptr() as usize;
+    if tensor.numel() == 0 {
+        return start..start;
+    }
+    let last: i64 = tensor.size().iter().zip(tensor.stride()).map(|(size, stride)| (size - 1) * stride).sum();
+    start..start + (last as usize + 1) * tensor.kind().elt_size_in_bytes()
+}
+
+fn fits(label: &str, what: &str, new: &Tensor, old: &Tensor) -> Result<(), Fault> {
+    if new.size() == old.size() && new.kind() == old.kind() && new.device() == old.device() {
+        return Ok(());
+    }
+    let show = |tensor: &Tensor| format!("{} {:?} on {:?}", kind_name(tensor.kind()), tensor.size(), tensor.device());
+    Err(unfit(label, format!("returned {what} as {}, not {}", show(new), show(old))))
+}
+
+fn unfit(label: &str, what: impl std::fmt::Display) -> Fault {
+    Fault::new("P010", Exit::Plugin, format!("optimizer `{label}` {what}"))
+}
+
+fn torch_fault(label: &str, error: &TchError) -> Fault {
+    let text = error.to_string();
+    Fault::new("E091", Exit::Environment, format!("a step of `{label}` cannot be done"))
+        .note("libtorch", text.lines().next().unwrap_or_default())
+}

@@ -1,0 +1,6 @@
+//! Optimizers that follow a running sum of gradients.
+#![forbid(unsafe_code)]
+
+pub mod sgdm;
+
+sdk::plugin!();

@@ -1,0 +1,254 @@
+//! An elementwise rule as a CPU kernel: the same source compiled for three instruction sets.
+//! Pure, allocates nothing, calls no table; threads and chunks are the host's.
+//!
+//! Rust neither fuses nor reorders float operations, so all instruction sets give the same bits. What makes it fast:
+//! tiles on the stack, so that no question of aliasing stands in the way of vector code; memory asked for ahead of its use;
+//! and a lane type of its own per kernel, so that a rule's closure has one caller and is inlined whatever its length.
+#![allow(unsafe_code)]
+
+mod lane;
+mod storage;
+
+use core::mem::MaybeUninit;
+use std::fmt;
+
+use crate::abi::KernelCall;
+use crate::rule::Step;
+use crate::{Elementwise, Record, Scalar};
+pub use lane::CpuLane;
+pub use storage::{Brain, Double, Single, Storage, from_bf16, to_bf16};
+
+/// Elements handled at a time.
+const TILE: usize = 64;
+/// Most slots a rule may have.
+const MAX_SLOTS: usize = 8;
+/// How far ahead of its use memory is asked for, in elements.
+const AHEAD: usize = 512;
+
+/// An instruction set, as [`KernelCall::isa`] names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Isa {
+    /// What every machine of the target has.
+    Baseline = 0,
+    /// AVX2 with FMA.
+    Avx2 = 1,
+    /// AVX-512 F, VL, DQ and BW.
+    Avx512 = 2,
+}
+
+impl Isa {
+    /// The best this machine has.
+    pub fn of_this_machine() -> Isa {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            if avx2 && has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") {
+                return Isa::Avx512;
+            }
+            if avx2 {
+                return Isa::Avx2;
+            }
+        }
+        Isa::Baseline
+    }
+
+    /// All this machine has, from the plainest.
+    pub fn all_of_this_machine() -> impl Iterator<Item = Isa> {
+        [Isa::Baseline, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| *isa <= Isa::of_this_machine())
+    }
+
+    /// By its number; the best where the number is beyond it.
+    fn of(number: u32) -> Isa {
+        let asked = match number {
+            0 => Isa::Baseline,
+            1 => Isa::Avx2,
+            _ => Isa::Avx512,
+        };
+        asked.min(Isa::of_this_machine())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Isa::Baseline => "baseline",
+            Isa::Avx2 => "AVX2",
+            Isa::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// Runs a rule over one chunk of any length, at any address. An instruction set that the machine lacks is not used.
+///
+/// # Safety
+/// `call` upholds what [`KernelCall`] says: `hyper` and `step` hold as many numbers as the rule reads; `x`, `g` and every
+/// slot that is not null point to `n` elements of the storage format; `x` and the slots are written by nobody else, `g` by
+/// nobody, during the call; `state` points to one pointer per slot.
+pub unsafe fn update<R: Elementwise, S: Storage>(call: &KernelCall) {
+    let run: unsafe fn(&KernelCall) = match Isa::of(call.isa) {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::<R, S>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::<R, S>,
+        _ => baseline::<R, S>,
+    };
+    let rest = call.n % TILE;
+    let whole = call.n - rest;
+    // SAFETY: `run` needs what the machine was just asked for; both calls cover elements of the caller's.
+    unsafe {
+        if whole > 0 {
+            run(&KernelCall { n: whole, ..*call });
+        }
+        if rest > 0 {
+            run_rest::<R, S>(call, whole, rest, run);
+        }
+    }
+}
+
+/// The last `rest` elements, on a copy that is filled up with zeros.
+///
+/// # Safety
+/// As [`update`], with `whole + rest == call.n` and `rest < TILE`.
+unsafe fn run_rest<R: Elementwise, S: Storage>(
+    call: &KernelCall,
+    whole: usize,
+    rest: usize,
+    run: unsafe fn(&KernelCall),
+) {
+    let slots = <R::State<f64> as Record<f64>>::NAMES.len();
+    let mut x = [S::Value::default(); TILE];
+    let mut g = [S::Value::default(); TILE];
+    let mut state = [[S::Held::default(); TILE]; MAX_SLOTS];
+    let mut pointers = [core::ptr::null_mut::<()>(); MAX_SLOTS];
+    // SAFETY: elements `whole..whole + rest` are the caller's, and the copies have room for `rest < TILE` of them. Bytes are
+    // copied, so no address need be aligned.
+    unsafe {
+        copy_in(call.x.cast::<S::Value>().add(whole), &mut x, rest);
+        copy_in(call.g.cast::<S::Value>().add(whole), &mut g, rest);
+        for k in 0..slots {
+            let slot = *call.state.add(k);
+            if !slot.is_null() {
+                copy_in(slot.cast::<S::Held>().add(whole), &mut state[k], rest);
+                pointers[k] = state[k].as_mut_ptr().cast();
+            }
+        }
+        run(&KernelCall { n: TILE, x: x.as_mut_ptr().cast(), g: g.as_ptr().cast(), state: pointers.as_ptr(), ..*call });
+        copy_out(&x, call.x.cast::<S::Value>().add(whole), rest);
+        for k in 0..slots {
+            let slot = *call.state.add(k);
+            if !slot.is_null() {
+                copy_out(&state[k], slot.cast::<S::Held>().add(whole), rest);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `from` has `n` elements, at any address; `n` is at most `TILE`.
+unsafe fn copy_in<E>(from: *const E, to: &mut [E; TILE], n: usize) {
+    // SAFETY: the caller's promise; a stack array does not overlap it.
+    unsafe { core::ptr::copy_nonoverlapping(from.cast::<u8>(), to.as_mut_ptr().cast(), n * size_of::<E>()) }
+}
+
+/// # Safety
+/// `to` has room for `n` elements, at any address; `n` is at most `TILE`.
+unsafe fn copy_out<E>(from: &[E; TILE], to: *mut E, n: usize) {
+    // SAFETY: the caller's promise; a stack array does not overlap it.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr().cast::<u8>(), to.cast(), n * size_of::<E>()) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn avx512<R: Elementwise, S: Storage>(call: &KernelCall) {
+    // SAFETY: as the caller's.
+    unsafe { tiles::<R, S, 2>(call) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<R: Elementwise, S: Storage>(call: &KernelCall) {
+    // SAFETY: as the caller's.
+    unsafe { tiles::<R, S, 1>(call) }
+}
+
+#[inline(never)]
+unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
+    // SAFETY: as the caller's.
+    unsafe { tiles::<R, S, 0>(call) }
+}
+
+/// An element at any address.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Anywhere<E>(E);
+
+/// A tile of elements, wherever it lies.
+type Tile<E> = [Anywhere<E>; TILE];
+
+/// `call.n` elements in whole tiles. The results of a tile stay on the stack until all of it is read; an absent slot reads as
+/// zeros.
+///
+/// # Safety
+/// As [`update`], and `call.n` is a multiple of `TILE`.
+#[inline(always)]
+unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
+    const { assert!(<R::State<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 state slots") };
+    let slots = <R::State<f64> as Record<f64>>::NAMES.len();
+    let zeros = [Anywhere(S::Held::default()); TILE];
+    // SAFETY: the caller's promise about `hyper` and `step`.
+    let (hyper, step) =
+        unsafe { (R::Hyper::build(|k| Scalar(*call.hyper.add(k))), Step::build(|k| Scalar(*call.step.add(k)))) };
+    let rule = R::update::<S::Lane<ISA>>(hyper, step);
+    for at in (0..call.n).step_by(TILE) {
+        // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements; a tile has no alignment. Nobody writes
+        // them while the references live: this call does so after their last use.
+        let (x, g, state) = unsafe {
+            let mut state = [&zeros; MAX_SLOTS];
+            for k in 0..slots {
+                let slot = (*call.state.add(k)).cast::<S::Held>();
+                if !slot.is_null() {
+                    state[k] = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
+                }
+            }
+            let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            let g = &*ahead(call.g.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            (x, g, state)
+        };
+        let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
+        let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
+        for i in 0..TILE {
+            let mut lanes = R::State::build(|k| S::load_state::<ISA>(state[k][i].0));
+            let new = rule(S::load::<ISA>(x[i].0), S::load::<ISA>(g[i].0), &mut lanes);
+            new_x[i].write(Anywhere(S::store::<ISA>(new)));
+            lanes.visit(|k, lane| {
+                new_state[k][i].write(Anywhere(S::store_state::<ISA>(lane.without_denormals())));
+            });
+        }
+        // SAFETY: the same elements, which the caller lets us write. What is written was initialized by the loop: `new_x`
+        // always, a slot because `visit` of a record visits every index; were one left out, nobody reads it as initialized
+        // here.
+        unsafe {
+            call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<Anywhere<S::Value>>; TILE]>().write(new_x);
+            for k in 0..slots {
+                let slot = (*call.state.add(k)).cast::<S::Held>();
+                if !slot.is_null() {
+                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(new_state[k]);
+                }
+            }
+        }
+    }
+}
+
+/// Asks for memory ahead of its use, and passes the address on. Past the end it is only a hint and never faults.
+#[inline(always)]
+fn ahead<E>(at: *const E) -> *const E {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..TILE * size_of::<E>() / 64 {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of the target.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD * size_of::<E>() + line * 64)) }
+    }
+    at
+}

@@ -1,0 +1,79 @@
+//! What a plugin's library exports: [`register!`](crate::register) puts a label on the list, [`plugin!`](crate::plugin) makes
+//! the root module that hands the list out.
+//! The only way in from the host; every entry is guarded, so nothing unwinds across the boundary.
+#![allow(unsafe_code)]
+
+mod arch_op;
+mod call;
+mod core_table;
+mod entry;
+mod guard;
+mod optimizer;
+mod projection;
+mod root;
+mod rule;
+
+pub use arch_op::arch_op;
+pub use entry::Entry;
+pub use optimizer::optimizer;
+pub use projection::projection;
+pub use root::root;
+pub use rule::elementwise;
+
+/// Puts one label on the list of the library's plugin: kind, type, label, one line, and where the method comes from.
+///
+/// ```ignore
+/// register!(Elementwise Lion, "lion", summary = "sign of an interpolated momentum", paper = "arXiv 2302.06675");
+/// ```
+///
+/// The kinds are the traits: `Elementwise`, `Optimizer`, `Projection`, `ArchOp`.
+#[macro_export]
+macro_rules! register {
+    (Elementwise $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper));
+    };
+    (Optimizer $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper));
+    };
+    (Projection $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::projection::<$type>($label, $summary, $paper));
+    };
+    (ArchOp $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::arch_op::<$type>($label, $summary, $paper));
+    };
+    (@ $entry:expr) => {
+        $crate::inventory::submit! { $entry }
+    };
+}
+
+/// Makes a crate's `cdylib` a plugin. Once per crate, at its root; offers what [`register!`](crate::register) listed in any of
+/// its modules.
+// Spells out abi_stable's `#[export_root_module]`, which would make every plugin depend on abi_stable by name.
+#[macro_export]
+macro_rules! plugin {
+    () => {
+        $crate::plugin!(@ $crate::abi::MAJOR, $crate::abi::REQUIRED_MINOR);
+    };
+    // Claims another version, for tests of the host.
+    (abi = ($major:literal, $required_minor:literal)) => {
+        $crate::plugin!(@ $major, $required_minor);
+    };
+    (@ $major:expr, $required_minor:expr) => {
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub static _1as_0lib_1header_0root_bmodule_bloader: $crate::abi_stable::library::LibHeader = {
+            extern "C" fn root() -> $crate::abi_stable::library::RootModuleResult {
+                $crate::abi_stable::library::__call_root_module_loader(
+                    $crate::export::root::<{ $major }, { $required_minor }>,
+                )
+            }
+            // SAFETY: `root` loads the module of the type named.
+            unsafe {
+                $crate::abi_stable::library::LibHeader::from_constructor::<$crate::abi::RootRef>(
+                    root,
+                    $crate::abi_stable::library::CheckTypeLayout::Yes,
+                )
+            }
+        };
+    };
+}

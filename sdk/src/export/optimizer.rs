@@ -1,0 +1,74 @@
+//! `plugin.optimizer/1`: a rule over whole tensors behind C entries.
+
+use abi_stable::std_types::{RResult, RSlice, RString, RVec};
+
+use super::call::{numbers, sized};
+use super::core_table::header;
+use super::entry::Entry;
+use super::guard;
+use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, Table, TableHeader};
+use crate::hyper::{self, schema};
+use crate::optimizer::TensorStep;
+use crate::tensor::Tensor;
+use crate::{Optimizer, Record, Result, state};
+
+/// The entry of a rule over whole tensors.
+pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    Entry {
+        label,
+        kind: "optimizer",
+        summary,
+        paper,
+        id: OptimizerTable::ID,
+        table: table::<O>,
+        schema: || schema(&O::hyper()),
+        facts: || Ok(Vec::new()),
+    }
+}
+
+fn table<O: Optimizer>() -> *const TableHeader {
+    let table: &'static OptimizerTable = const {
+        &OptimizerTable {
+            header: header::<OptimizerTable>(),
+            accepts: accepts::<O>,
+            slots: slots::<O>,
+            step: step::<O>,
+        }
+    };
+    (&raw const *table).cast()
+}
+
+extern "C" fn accepts<O: Optimizer>(shape: RSlice<'_, i64>) -> RResult<(), RString> {
+    guard::value(|| O::accepts(&shape))
+}
+
+extern "C" fn slots<O: Optimizer>(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
+    guard::value(|| Ok(state::descriptors(&O::state(&hyper::numbers(&hyper)?)).into()))
+}
+
+unsafe extern "C" fn step<O: Optimizer>(call: *const OptimizerCall) -> u32 {
+    guard::status(|| {
+        // SAFETY: the host passes a call that lives until this returns.
+        let call = unsafe { sized(call)? };
+        // SAFETY: the host passes as many numbers as the schema has, and three of the step.
+        let (values, moment) =
+            unsafe { (numbers(call.hyper, <O::Hyper<f64> as Record<f64>>::NAMES.len()), numbers(call.step, 3)) };
+        let h = hyper::numbers(values)?;
+        let moment = TensorStep { t: moment[0], numel: moment[1], grad_norm: moment[2] };
+        // SAFETY: the host passes one handle per slot of the record, and writes none of them during the call.
+        let mut state = O::State::build(|k| Tensor::of(unsafe { *call.state.add(k) }));
+        let new_x = O::update(&h, moment, Tensor::of(call.x), Tensor::of(call.g), &mut state)?;
+        take_over::<O>(call, new_x, &state)
+    })
+}
+
+/// Hands the results over, all of them or, on an error, none.
+fn take_over<O: Optimizer>(call: &OptimizerCall, new_x: Tensor<'_>, state: &O::State<Tensor<'_>>) -> Result<()> {
+    new_x.present()?;
+    // SAFETY: the host's memory, for one handle and for one per slot of the record.
+    unsafe {
+        state.visit(|k, tensor| *call.state.add(k) = tensor.handle());
+        *call.new_x = new_x.handle();
+    }
+    Ok(())
+}

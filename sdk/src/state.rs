@@ -1,0 +1,153 @@
+//! State slots: the tensors an optimizer keeps per parameter. A rule declares them; the host makes, keeps and saves them.
+//! Holds no tensors.
+
+use crate::Record;
+use crate::abi::SlotDescriptor;
+use crate::record::values;
+
+/// One named tensor of optimizer state per parameter. Its name is the field's.
+///
+/// The degrees say how the slot's values scale when the parameter or its gradient is scaled, so that state can be carried
+/// over when the network changes: a first moment has gradient degree 1, a second moment 2, a copy of the parameter has value
+/// degree 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slot {
+    start: Start,
+    shape: ShapeKind,
+    value_degree: i32,
+    grad_degree: i32,
+    present: bool,
+}
+
+/// What a slot holds before the first step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    Zeros,
+    Fill(f64),
+    Parameter,
+}
+
+/// Shape of a slot, for a parameter of shape `[…, r, c]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ShapeKind {
+    /// As the parameter. Any shape.
+    Elementwise = 0,
+    /// One number per row: `[…, r]`.
+    Row = 1,
+    /// One number per column: `[…, c]`.
+    Column = 2,
+    /// A matrix that multiplies from the left: `[…, r, r]`.
+    Left = 3,
+    /// A matrix that multiplies from the right: `[…, c, c]`.
+    Right = 4,
+    /// One number. Any shape.
+    Scalar = 5,
+}
+
+impl Slot {
+    /// Zeros.
+    pub const fn zeros() -> Slot {
+        Slot { start: Start::Zeros, shape: ShapeKind::Elementwise, value_degree: 0, grad_degree: 0, present: true }
+    }
+
+    /// One value everywhere.
+    pub const fn fill(value: f64) -> Slot {
+        Slot { start: Start::Fill(value), ..Slot::zeros() }
+    }
+
+    /// The parameter as it is before the first step; value degree 1.
+    pub const fn copy_of_parameter() -> Slot {
+        Slot { start: Start::Parameter, value_degree: 1, ..Slot::zeros() }
+    }
+
+    /// Scales with this power of the gradient.
+    pub const fn degree(self, grad_degree: i32) -> Slot {
+        Slot { grad_degree, ..self }
+    }
+
+    /// Scales with this power of the parameter's values.
+    pub const fn value_degree(self, value_degree: i32) -> Slot {
+        Slot { value_degree, ..self }
+    }
+
+    /// Another shape than the parameter's. For rules over whole tensors.
+    pub const fn shape(self, shape: ShapeKind) -> Slot {
+        Slot { shape, ..self }
+    }
+
+    /// Only there if a flag is on. A slot that is not there reads as zeros in an elementwise rule, and what is written to it
+    /// is dropped.
+    pub const fn only_if(self, flag: f64) -> Slot {
+        Slot { present: flag != 0.0, ..self }
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Whether it has the parameter's shape.
+    pub(crate) fn is_elementwise(&self) -> bool {
+        self.shape == ShapeKind::Elementwise
+    }
+}
+
+/// The slots that are there, each with its index in the record.
+pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
+    let slots = values(state);
+    slots
+        .iter()
+        .zip(S::NAMES)
+        .enumerate()
+        .filter(|(_, (slot, _))| slot.present)
+        .map(|(index, (slot, &name))| {
+            let (start, fill) = match slot.start {
+                Start::Zeros => (0, 0.0),
+                Start::Fill(value) => (1, value),
+                Start::Parameter => (2, 0.0),
+            };
+            SlotDescriptor {
+                name: name.into(),
+                index: index as u32,
+                shape_kind: slot.shape as u32,
+                start,
+                fill,
+                value_degree: slot.value_degree,
+                grad_degree: slot.grad_degree,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Record)]
+    struct State<T> {
+        exp_avg: T,
+        max_exp_avg_sq: T,
+        left: T,
+        start: T,
+    }
+
+    #[test]
+    fn slots_that_are_off_are_not_listed_and_the_others_keep_their_index() {
+        let state = State {
+            exp_avg: Slot::fill(0.5).degree(1),
+            max_exp_avg_sq: Slot::zeros().degree(2).only_if(0.0),
+            left: Slot::zeros().shape(ShapeKind::Left).degree(2),
+            start: Slot::copy_of_parameter(),
+        };
+        let all = descriptors(&state);
+        let rows: Vec<_> = all
+            .iter()
+            .map(|s| (&*s.name, s.index, s.shape_kind, s.start, s.fill, s.value_degree, s.grad_degree))
+            .collect();
+        assert_eq!(
+            rows,
+            [("exp_avg", 0, 0, 1, 0.5, 0, 1), ("left", 2, 3, 0, 0.0, 0, 2), ("start", 3, 0, 2, 0.0, 1, 0)]
+        );
+    }
+}

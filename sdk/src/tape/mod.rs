@@ -1,0 +1,48 @@
+//! A rule as an expression: recorded once, then interpreted, printed, compared, and turned into kernels for other devices.
+//! Runs no training step by itself; the CPU kernel does.
+//!
+//! A tape is a list of [`Node`]s in which every operand stands before its user and no node stands twice. It says what one
+//! element's step computes: scalars (one f64 per tensor and step), then lanes (per element, in the tensor's precision), then
+//! results. Flags and choices are folded in as literals; slots that are switched off read as zero and are not written.
+//! Nodes that come from a plugin are [`check`]ed before anything else reads them.
+
+mod check;
+mod fingerprint;
+mod formula;
+mod interpret;
+mod op;
+mod record;
+
+pub use check::check;
+pub use fingerprint::fingerprint;
+pub use formula::formula;
+pub use interpret::{element_f32, element_f64, scalars};
+pub use op::{Node, Op, Sort};
+pub use record::record;
+
+/// Whether a checked rule gives the same bits on every device: it uses none of the operations that are not exactly defined.
+pub fn portable(nodes: &[Node]) -> bool {
+    let live = live(nodes);
+    nodes.iter().zip(live).all(|(node, live)| !live || node.operation().is_none_or(Op::is_portable))
+}
+
+/// Which nodes of a checked tape reach a result. A slot that only keeps its value is no result.
+fn live(nodes: &[Node]) -> Vec<bool> {
+    let mut live = vec![false; nodes.len()];
+    for (i, node) in nodes.iter().enumerate().rev() {
+        let Some(op) = node.operation() else { continue };
+        live[i] |= op.sort() == Sort::Result && !keeps(nodes, node);
+        if live[i] {
+            for operand in node.operands() {
+                live[operand] = true;
+            }
+        }
+    }
+    live
+}
+
+/// Whether a result stores into a slot what the slot held before.
+fn keeps(nodes: &[Node], node: &Node) -> bool {
+    let stored = &nodes[node.a as usize];
+    node.operation() == Some(Op::OutState) && stored.operation() == Some(Op::State) && stored.bits == node.bits
+}
