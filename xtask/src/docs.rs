@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::failure::{BUG, Failure};
 use crate::workspace::Workspace;
 use crate::{setup, step};
 
@@ -10,5 +11,12 @@ use crate::{setup, step};
 pub fn run(workspace: &Workspace) -> Result<()> {
     setup::run(workspace)?;
     let page = "config::reference::tests::write_reference_page";
-    step::run(workspace.cargo().args(["test", "--package", "host", "--lib", page, "--", "--exact", "--ignored"]))
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--package", "host", "--lib", page, "--", "--exact", "--ignored"]);
+    let (lines, outcome) = step::run_and_read(&mut cargo)?;
+    outcome?;
+    match lines.iter().any(|line| line.starts_with("test result: ok. 1 passed")) {
+        true => Ok(()),
+        false => Err(Failure::new(BUG, format!("nothing was written: there is no `{page}`")).into()),
+    }
 }

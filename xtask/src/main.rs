@@ -30,7 +30,7 @@ usage: cargo xtask <command> [arguments]
 
   setup            install libtorch 2.11.0 into .libtorch/ (nothing to do when it is there)
   train [args]     setup, build host and plugins, then `host train [args]`;
-                   without arguments a small GPT learns the embedded corpus in about a minute
+                   without arguments: `--preset default`, a small GPT on the embedded corpus
   test [args]      setup, build, then every test; [args] go to `cargo test --workspace`
   check [part…]    setup, then all that a change must pass, or the parts named:
                    format, house-rules, dependencies, error-codes, clippy, docs, tests
