@@ -166,7 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn text_is_the_inverse_of_number() {
+    fn value_is_the_inverse_of_number_and_text_shows_it() {
+        for (kind, written) in
+            [("number", HyperValue::Number(0.5)), ("flag", HyperValue::Flag(true)), ("choice", HyperValue::Choice("fast".into()))]
+        {
+            let hyper = hyper(kind);
+            assert_eq!(value(&hyper, number(&hyper, &written).unwrap()), written);
+        }
         assert_eq!(text(&hyper("choice"), 1.0), "fast");
         assert_eq!(text(&hyper("flag"), 1.0), "true");
         assert_eq!(text(&hyper("number"), 1e-8), "1e-8");

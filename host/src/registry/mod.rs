@@ -50,8 +50,10 @@ mod kind;
 mod library;
 mod loaded;
 pub mod lock;
+mod module;
 mod parse;
 mod source;
+pub mod state_bytes;
 mod twins;
 
 pub use catalogue::{Catalogue, Survey, Wanted};
@@ -61,3 +63,7 @@ pub use library::Library;
 pub use loaded::Loaded;
 pub use lock::LockState;
 pub use source::Registry;
+pub use state_bytes::StateBytes;
+
+#[cfg(test)]
+mod tests;

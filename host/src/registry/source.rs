@@ -109,22 +109,42 @@ impl Registry {
     /// # Errors
     /// R001 with the label, where it was written, all known labels and the nearest one.
     pub fn known(&self, kind: Kind, label: &str, place: &str) -> Result<&Entry, Fault> {
-        if let Some(entry) = self.entry(kind, label) {
-            return Ok(entry);
-        }
-        let known = self.labels(kind);
-        let lists = format!("`host {}` lists all", kind.list_flag());
-        let names = self.entries(kind).flat_map(|entry| std::iter::once(&entry.label).chain(&entry.aliases));
+        self.entry(kind, label).ok_or_else(|| self.unknown(&[kind], label, place))
+    }
+
+    /// The entries of a label or of an alias in every kind, or the refusal.
+    ///
+    /// # Errors
+    /// R001 where no kind has it.
+    pub fn known_as_any(&self, label: &str, place: &str) -> Result<Vec<&Entry>, Fault> {
+        let entries: Vec<&Entry> = Kind::ALL.into_iter().filter_map(|kind| self.entry(kind, label)).collect();
+        if entries.is_empty() { Err(self.unknown(&Kind::ALL, label, place)) } else { Ok(entries) }
+    }
+
+    fn unknown(&self, kinds: &[Kind], label: &str, place: &str) -> Fault {
+        let labels = |kind: &Kind| self.labels(*kind);
+        let counts: Vec<String> = kinds.iter().map(|kind| format!("{} {kind}", labels(kind).len())).collect();
+        let mut known: Vec<&str> = kinds.iter().flat_map(labels).collect();
+        known.sort_unstable();
+        let plural = if known.len() == 1 { "" } else { "s" };
+        let lists: Vec<String> = kinds.iter().map(|kind| format!("`host {}`", kind.list_flag())).collect();
+        let lists = match kinds {
+            [_] => format!("{} lists all", lists[0]),
+            _ => format!("{} list all", lists.join(", ")),
+        };
+        let names = kinds.iter().flat_map(|kind| self.entries(*kind));
+        let names = names.flat_map(|entry| std::iter::once(&entry.label).chain(&entry.aliases));
         let hint = match nearest(label, names.map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`? {lists}"),
             None => lists,
         };
-        let message = format!("{kind} label `{label}` is not in the registry");
-        let plural = if known.len() == 1 { "" } else { "s" };
-        let count = format!("{} ({} {kind} label{plural})", self.path.display(), known.len());
+        let what = if let [kind] = kinds { format!("{kind} label") } else { "label".to_string() };
         let all = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        let fault = Fault::new("R001", Exit::Registry, message).at(place);
-        Err(fault.note("registry", count).note("known", all).hint(hint))
+        Fault::new("R001", Exit::Registry, format!("{what} `{label}` is not in the registry"))
+            .at(place)
+            .note("registry", format!("{} ({} label{plural})", self.path.display(), counts.join(", ")))
+            .note("known", all)
+            .hint(hint)
     }
 
     /// The optimizer that runs where nobody names one.
@@ -205,6 +225,9 @@ mod tests {
         let fault = registry.known(Kind::ArchOp, "lion", "--set").unwrap_err();
         assert_eq!(fault.notes[1], ("known", "none".to_string()));
         assert_eq!(fault.hint.as_deref(), Some("`host --list-arch-ops` lists all"));
+        let fault = registry.known_as_any("lionn", "describe").unwrap_err();
+        assert_eq!(fault.message, "label `lionn` is not in the registry");
+        assert!(fault.notes[0].1.ends_with("(2 optimizer, 0 projection, 0 arch-op labels)"), "{fault}");
     }
 
     #[test]
