@@ -68,7 +68,7 @@ impl Guard {
     }
 
     /// Goes on from a checkpoint.
-    pub fn restore(&mut self, in_a_row: BTreeMap<String, u32>) {
+    pub fn resume(&mut self, in_a_row: BTreeMap<String, u32>) {
         self.in_a_row = in_a_row;
     }
 }
