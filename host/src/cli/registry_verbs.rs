@@ -44,11 +44,16 @@ pub fn diff(registry: &Registry) -> anyhow::Result<()> {
         return Err(fault.hint("`host registry lock` writes one").into());
     };
     let survey = registry.survey_unlocked();
+    // What cannot be loaded is neither the same nor different.
     let unopened: Vec<&str> = survey.unopened().collect();
+    let unloaded = |kind: &str, label: &str| survey.unloaded().any(|e| e.kind.name() == kind && e.label == label);
     let mut before = before.clone();
     before.library.retain(|library| !unopened.contains(&library.plugin.as_str()));
+    for library in &mut before.library {
+        library.label.retain(|label| !unloaded(&label.kind, &label.label));
+    }
     let mut words = before.differences(&survey.lock()?);
-    words.extend(unopened.iter().map(|plugin| format!("plugin `{plugin}` cannot be opened")));
+    words.extend(survey.unloaded().map(|entry| format!("{} `{}` cannot be loaded", entry.kind, entry.label)));
     if words.is_empty() {
         stdout::print("no difference\n")?;
     } else {

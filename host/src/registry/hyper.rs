@@ -68,7 +68,7 @@ pub fn number(hyper: &HyperDescriptor, value: &HyperValue) -> Result<f64, Unfit>
                     format!("one of {}", choices.join(", "))
                 }
             };
-            unfit(format!("`{name}` must be {wanted}, not {}", shown(value)), None)
+            unfit(format!("`{name}` must be {wanted}, not {}", written(value)), None)
         }
     }
 }
@@ -104,7 +104,8 @@ pub fn plain(value: f64) -> String {
     }
 }
 
-fn shown(value: &HyperValue) -> String {
+/// A value as it stands in TOML.
+pub fn written(value: &HyperValue) -> String {
     match value {
         HyperValue::Number(number) => plain(*number),
         HyperValue::Flag(flag) => flag.to_string(),

@@ -103,7 +103,10 @@ impl Loaded {
     /// The fault behind a status that is not `OK`. Takes the plugin's text, so it must be called on the thread that got
     /// the status. After a panic the label is poisoned.
     pub fn fault(&self, status: u32, stage: &str) -> Fault {
-        let text = self.library.take_fault();
+        self.told(status, stage, self.library.take_fault())
+    }
+
+    fn told(&self, status: u32, stage: &str, text: String) -> Fault {
         let (code, what) = match status {
             abi::PANICKED => {
                 self.poisoned.store(true, Ordering::Relaxed);
@@ -233,8 +236,10 @@ impl Loaded {
 
     fn answer<T>(&self, answer: RResult<T, abi_stable::std_types::RString>, stage: &str) -> Result<T, Fault> {
         answer.into_result().map_err(|text| {
-            let message = format!("{} `{}` failed in {stage}", self.kind, self.label);
-            self.plugin_fault("P002", message, text.into_string())
+            let text = text.into_string();
+            // The sdk marks the text of a panic so; there is no status beside it.
+            let status = if text.starts_with("panicked") { abi::PANICKED } else { abi::FAILED };
+            self.told(status, stage, text)
         })
     }
 

@@ -184,7 +184,8 @@ impl Registry {
 }
 
 fn relative_to(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
+    // Collecting the components takes a `./` out of the middle.
+    file.parent().unwrap_or(Path::new("")).join(path).components().collect()
 }
 
 fn executable_folder() -> Option<PathBuf> {
@@ -242,7 +243,7 @@ mod tests {
     fn libraries_lie_in_the_plugin_folder_or_relative_to_the_file() {
         let (folder, registry) = registry();
         let paths: Vec<_> = registry.plugins().iter().map(|plugin| registry.library_path(plugin)).collect();
-        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("./q.so")]);
+        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("q.so")]);
         let registry = registry.with_plugin_dir("/elsewhere");
         assert_eq!(registry.library_path(&registry.plugins()[0]), Path::new("/elsewhere/libp.so"));
     }
