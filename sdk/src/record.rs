@@ -46,15 +46,22 @@ pub trait Record<T: Copy>: Copy {
 }
 
 /// A record without fields: for a rule without state, a projection without inputs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Nothing<T>(PhantomData<T>);
+
+impl<T> Default for Nothing<T> {
+    #[inline(always)]
+    fn default() -> Self {
+        Nothing(PhantomData)
+    }
+}
 
 impl<T: Copy> Record<T> for Nothing<T> {
     const NAMES: &'static [&'static str] = &[];
 
     #[inline(always)]
     fn build(_: impl FnMut(usize) -> T) -> Self {
-        Nothing(PhantomData)
+        Nothing::default()
     }
 
     #[inline(always)]

@@ -251,7 +251,7 @@ impl Optim {
         };
         let torch = |error: TchError| {
             let text = error.to_string();
-            let fault = Fault::new("E091", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
+            let fault = Fault::new("E040", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
             named(fault.note("libtorch", text.lines().next().unwrap_or_default()))
         };
         let rule =

@@ -127,19 +127,19 @@ unsafe fn run_rest<R: Elementwise, S: Storage>(
     unsafe {
         copy_in(call.x.cast::<S::Value>().add(whole), &mut x, rest);
         copy_in(call.g.cast::<S::Value>().add(whole), &mut g, rest);
-        for k in 0..slots {
+        for (k, (copy, pointer)) in state.iter_mut().zip(&mut pointers).enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_in(slot.cast::<S::Held>().add(whole), &mut state[k], rest);
-                pointers[k] = state[k].as_mut_ptr().cast();
+                copy_in(slot.cast::<S::Held>().add(whole), copy, rest);
+                *pointer = copy.as_mut_ptr().cast();
             }
         }
         run(&KernelCall { n: TILE, x: x.as_mut_ptr().cast(), g: g.as_ptr().cast(), state: pointers.as_ptr(), ..*call });
         copy_out(&x, call.x.cast::<S::Value>().add(whole), rest);
-        for k in 0..slots {
+        for (k, copy) in state.iter().enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_out(&state[k], slot.cast::<S::Held>().add(whole), rest);
+                copy_out(copy, slot.cast::<S::Held>().add(whole), rest);
             }
         }
     }
@@ -206,10 +206,10 @@ unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
         // them while the references live: this call does so after their last use.
         let (x, g, state) = unsafe {
             let mut state = [&zeros; MAX_SLOTS];
-            for k in 0..slots {
+            for (k, tile) in state.iter_mut().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    state[k] = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
+                    *tile = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
                 }
             }
             let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
@@ -231,10 +231,10 @@ unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
         // here.
         unsafe {
             call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<Anywhere<S::Value>>; TILE]>().write(new_x);
-            for k in 0..slots {
+            for (k, tile) in new_state.iter().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(new_state[k]);
+                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(*tile);
                 }
             }
         }

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn each_thread_has_its_own_text() {
         assert_eq!(status(|| Err("here".into())), FAILED);
-        assert_eq!(std::thread::spawn(take_fault).join().unwrap(), "");
+        assert_eq!(std::thread::spawn(|| take_fault()).join().unwrap(), "");
         assert_eq!(take_fault(), "here");
     }
 
