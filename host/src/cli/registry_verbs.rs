@@ -12,8 +12,10 @@ use crate::{
 /// Every fault of the registry.
 pub fn check(registry: &Registry) -> anyhow::Result<()> {
     let catalogue = registry.load_all()?;
-    let counts: Vec<String> =
-        Kind::ALL.iter().map(|kind| format!("{} {kind}", catalogue.iter().filter(|l| l.kind == *kind).count())).collect();
+    let counts: Vec<String> = Kind::ALL
+        .iter()
+        .map(|kind| format!("{} {kind}", catalogue.iter().filter(|l| l.kind == *kind).count()))
+        .collect();
     let (path, state) = (registry.path.display(), registry.lock_state());
     stdout::print(&format!("{path}: {} labels, {state}: all loaded, no two the same rule\n", counts.join(", ")))
 }

@@ -237,8 +237,7 @@ impl Registry {
         let all = Kind::ALL.into_iter().flat_map(|kind| self.entries(kind));
         let entries: Vec<&Entry> = all.filter(|entry| tried(entry)).collect();
         let needed = self.plugins().iter().filter(|plugin| entries.iter().any(|entry| entry.plugin == plugin.id));
-        let libraries: BTreeMap<_, _> =
-            needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
+        let libraries: BTreeMap<_, _> = needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
         let load = |entry: &Entry| match libraries.get(&entry.plugin) {
             Some(Ok(library)) => Loaded::new(entry, library.clone()).map(Arc::new),
             Some(Err(faults)) => Err(faults.clone()),

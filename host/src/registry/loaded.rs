@@ -8,9 +8,7 @@ use std::sync::{
 
 use abi_stable::std_types::RResult;
 use sdk::{
-    abi::{
-        self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor,
-    },
+    abi::{self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor},
     tape::{self, Node},
 };
 
@@ -272,7 +270,8 @@ fn exported<'a>(entry: &Entry, library: &'a Library) -> Result<&'a Descriptor, F
     }
     let of_kind: Vec<&Descriptor> = all.iter().filter(|descriptor| descriptor.kind == kind.name()).collect();
     let shown = if of_kind.is_empty() { all.iter().collect() } else { of_kind };
-    let message = format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
+    let message =
+        format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
     let hint = "correct `label` or `plugin`; another name for a label is an alias";
     Err(fault("R020", message).hint(hint))
 }

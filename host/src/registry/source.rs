@@ -47,9 +47,9 @@ impl Registry {
             Some(path) => Registry::open(path),
             None => {
                 let here = env::current_dir().unwrap_or_default().join(FILE);
-                let looked = places[1..].iter().fold(here.display().to_string(), |text, place| {
-                    format!("{text}, {}", place.display())
-                });
+                let looked = places[1..]
+                    .iter()
+                    .fold(here.display().to_string(), |text, place| format!("{text}, {}", place.display()));
                 let fault = Fault::new("R002", Exit::Registry, format!("there is no {FILE}")).note("looked", looked);
                 Err(fault.hint("name one with `--registry FILE`").into())
             }
@@ -63,7 +63,9 @@ impl Registry {
     pub fn open(path: &Path) -> Result<Registry, Faults> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Fault::new("R002", Exit::Registry, "the registry cannot be read").at(&shown).note("reason", error.to_string())
+            Fault::new("R002", Exit::Registry, "the registry cannot be read")
+                .at(&shown)
+                .note("reason", error.to_string())
         })?;
         let mut faults = Faults::none();
         let document = faults.take(parse::parse(&shown, &text));
