@@ -120,14 +120,16 @@ fn facts(loaded: &Loaded, registry: &Registry) -> Result<Vec<(&'static str, Stri
         facts.push(("portability", words.to_string()));
     }
     if let Some(companion) = &entry.companion {
-        facts.push(("companion", format!("{} takes {}", companion.optimizer, companion.roles.join(", "))));
+        let hyper = companion.hyper.iter().map(|(name, value)| format!(", {name} = {}", hyper::written(value)));
+        let (optimizer, roles) = (&companion.optimizer, companion.roles.join(", "));
+        facts.push(("companion", format!("{optimizer} for {roles}{}", hyper.collect::<String>())));
     }
     let built = |key| loaded.fact(key).unwrap_or("unknown").to_string();
     facts.push(("plugin", entry.plugin.clone()));
     facts.push(("library", loaded.library.path.display().to_string()));
     facts.push(("sha256", loaded.library.sha256.clone()));
     facts.push(("lock", registry.lock_state().to_string()));
-    facts.push(("abi", format!("{} (sdk {}, rustc {})", abi(loaded), built("sdk"), built("rustc"))));
+    facts.push(("abi", format!("{} (sdk {}, {})", abi(loaded), built("sdk"), built("rustc"))));
     Ok(facts)
 }
 

@@ -14,10 +14,10 @@ use crate::{
 /// Prints all labels of a kind: a table, or JSON.
 ///
 /// # Errors
-/// All faults of the registry's labels, after the list is printed.
+/// All faults of these labels, after the list is printed.
 pub fn list(registry: &Registry, kind: Kind, json: bool) -> anyhow::Result<()> {
-    let survey = registry.survey();
-    let mut labels: Vec<_> = survey.labels().iter().filter(|(entry, _)| entry.kind == kind).collect();
+    let survey = registry.survey_kind(kind);
+    let mut labels: Vec<_> = survey.labels().iter().collect();
     labels.sort_by(|a, b| a.0.label.cmp(&b.0.label));
     if json {
         let all: Vec<Value> = labels

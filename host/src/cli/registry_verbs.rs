@@ -12,8 +12,10 @@ use crate::{
 /// Every fault of the registry.
 pub fn check(registry: &Registry) -> anyhow::Result<()> {
     let catalogue = registry.load_all()?;
-    let counts: Vec<String> =
-        Kind::ALL.iter().map(|kind| format!("{} {kind}", catalogue.iter().filter(|l| l.kind == *kind).count())).collect();
+    let counts: Vec<String> = Kind::ALL
+        .iter()
+        .map(|kind| format!("{} {kind}", catalogue.iter().filter(|l| l.kind == *kind).count()))
+        .collect();
     let (path, state) = (registry.path.display(), registry.lock_state());
     stdout::print(&format!("{path}: {} labels, {state}: all loaded, no two the same rule\n", counts.join(", ")))
 }
@@ -44,11 +46,16 @@ pub fn diff(registry: &Registry) -> anyhow::Result<()> {
         return Err(fault.hint("`host registry lock` writes one").into());
     };
     let survey = registry.survey_unlocked();
+    // What cannot be loaded is neither the same nor different.
     let unopened: Vec<&str> = survey.unopened().collect();
+    let unloaded = |kind: &str, label: &str| survey.unloaded().any(|e| e.kind.name() == kind && e.label == label);
     let mut before = before.clone();
     before.library.retain(|library| !unopened.contains(&library.plugin.as_str()));
+    for library in &mut before.library {
+        library.label.retain(|label| !unloaded(&label.kind, &label.label));
+    }
     let mut words = before.differences(&survey.lock()?);
-    words.extend(unopened.iter().map(|plugin| format!("plugin `{plugin}` cannot be opened")));
+    words.extend(survey.unloaded().map(|entry| format!("{} `{}` cannot be loaded", entry.kind, entry.label)));
     if words.is_empty() {
         stdout::print("no difference\n")?;
     } else {

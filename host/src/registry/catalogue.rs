@@ -84,18 +84,17 @@ impl Survey {
     pub fn lock(&self) -> Result<Lock, Fault> {
         let mut libraries = Vec::new();
         for library in self.libraries.values().flatten() {
+            let fact = |key| library.fact(key).unwrap_or("unknown").to_string();
             let mut locked = LockedLibrary {
                 plugin: library.id.clone(),
                 target: lock::target(),
                 sha256: library.sha256.clone(),
                 abi: format!("{}.{}", library.abi.major, library.abi.required_minor),
-                sdk: String::new(),
-                rustc: String::new(),
+                sdk: fact("sdk"),
+                rustc: fact("rustc"),
                 label: Vec::new(),
             };
             for loaded in self.loaded().filter(|loaded| loaded.entry.plugin == library.id) {
-                locked.sdk = loaded.fact("sdk").unwrap_or("unknown").to_string();
-                locked.rustc = loaded.fact("rustc").unwrap_or("unknown").to_string();
                 locked.label.push(LockedLabel {
                     kind: loaded.kind.name().to_string(),
                     label: loaded.label.clone(),
@@ -107,6 +106,11 @@ impl Survey {
             libraries.push(locked);
         }
         Ok(Lock::of(libraries))
+    }
+
+    /// Entries that could not be loaded.
+    pub fn unloaded(&self) -> impl Iterator<Item = &Entry> {
+        self.labels.iter().filter(|(_, result)| result.is_err()).map(|(entry, _)| entry)
     }
 
     /// Plugins whose library could not be opened.
@@ -185,6 +189,11 @@ impl Registry {
         self.survey_by(|_| true, |plugin| self.open_library(plugin, self.lock()))
     }
 
+    /// Tries every label of one kind.
+    pub fn survey_kind(&self, kind: Kind) -> Survey {
+        self.survey_by(|entry| entry.kind == kind, |plugin| self.open_library(plugin, self.lock()))
+    }
+
     /// As [`Registry::survey`], with libraries that differ from the lock: to tell what changed, and to lock anew.
     pub fn survey_unlocked(&self) -> Survey {
         self.survey_by(|_| true, |plugin| self.open_library(plugin, None))
@@ -228,8 +237,7 @@ impl Registry {
         let all = Kind::ALL.into_iter().flat_map(|kind| self.entries(kind));
         let entries: Vec<&Entry> = all.filter(|entry| tried(entry)).collect();
         let needed = self.plugins().iter().filter(|plugin| entries.iter().any(|entry| entry.plugin == plugin.id));
-        let libraries: BTreeMap<_, _> =
-            needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
+        let libraries: BTreeMap<_, _> = needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
         let load = |entry: &Entry| match libraries.get(&entry.plugin) {
             Some(Ok(library)) => Loaded::new(entry, library.clone()).map(Arc::new),
             Some(Err(faults)) => Err(faults.clone()),

@@ -12,7 +12,7 @@ use abi_stable::library::lib_header_from_path;
 use sdk::abi::{AbiVersion, Descriptor, RootRef, Table};
 use sha2::{Digest, Sha256};
 
-use super::{PluginEntry, elf, elf::Misfit, lock, lock::Lock, module::Module};
+use super::{PluginEntry, descriptor, elf, elf::Misfit, lock, lock::Lock, module::Module};
 use crate::fault::{Exit, Fault, Faults};
 
 /// One opened library, under the id that a registry gives it.
@@ -68,6 +68,11 @@ impl Library {
     /// What the plugin exports, sorted by label.
     pub fn descriptors(&self) -> &[Descriptor] {
         &self.module.descriptors
+    }
+
+    /// A fact about the library as a whole, such as `sdk` or `rustc`: every label declares the same.
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.descriptors().first().and_then(|first| descriptor::fact(first, key))
     }
 
     /// The table of one label.

@@ -8,9 +8,7 @@ use std::sync::{
 
 use abi_stable::std_types::RResult;
 use sdk::{
-    abi::{
-        self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor,
-    },
+    abi::{self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor},
     tape::{self, Node},
 };
 
@@ -103,7 +101,10 @@ impl Loaded {
     /// The fault behind a status that is not `OK`. Takes the plugin's text, so it must be called on the thread that got
     /// the status. After a panic the label is poisoned.
     pub fn fault(&self, status: u32, stage: &str) -> Fault {
-        let text = self.library.take_fault();
+        self.told(status, stage, self.library.take_fault())
+    }
+
+    fn told(&self, status: u32, stage: &str, text: String) -> Fault {
         let (code, what) = match status {
             abi::PANICKED => {
                 self.poisoned.store(true, Ordering::Relaxed);
@@ -233,8 +234,10 @@ impl Loaded {
 
     fn answer<T>(&self, answer: RResult<T, abi_stable::std_types::RString>, stage: &str) -> Result<T, Fault> {
         answer.into_result().map_err(|text| {
-            let message = format!("{} `{}` failed in {stage}", self.kind, self.label);
-            self.plugin_fault("P002", message, text.into_string())
+            let text = text.into_string();
+            // The sdk marks the text of a panic so; there is no status beside it.
+            let status = if text.starts_with("panicked") { abi::PANICKED } else { abi::FAILED };
+            self.told(status, stage, text)
         })
     }
 
@@ -267,7 +270,8 @@ fn exported<'a>(entry: &Entry, library: &'a Library) -> Result<&'a Descriptor, F
     }
     let of_kind: Vec<&Descriptor> = all.iter().filter(|descriptor| descriptor.kind == kind.name()).collect();
     let shown = if of_kind.is_empty() { all.iter().collect() } else { of_kind };
-    let message = format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
+    let message =
+        format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
     let hint = "correct `label` or `plugin`; another name for a label is an alias";
     Err(fault("R020", message).hint(hint))
 }

@@ -97,7 +97,13 @@ const HEADER: &str = "# Written by `host registry lock`. Enforced before a libra
 pub fn target() -> String {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     let vendor = if cfg!(target_vendor = "apple") { "apple" } else { "unknown" };
-    let abi = if cfg!(target_env = "musl") { "-musl" } else if cfg!(target_env = "gnu") { "-gnu" } else { "" };
+    let abi = if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else {
+        ""
+    };
     format!("{arch}-{vendor}-{os}{abi}")
 }
 

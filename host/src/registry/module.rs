@@ -69,7 +69,11 @@ fn version_fits(id: &str, plugin: AbiVersion) -> Result<(), Fault> {
     }
     let (major, minor) = (plugin.major, plugin.required_minor);
     let newer = (major, minor) > (abi::MAJOR, abi::MINOR);
-    let way_out = if newer { "update the host, or build the plugin with this host's sdk" } else { "build the plugin with this host's sdk" };
+    let way_out = if newer {
+        "update the host, or build the plugin with this host's sdk"
+    } else {
+        "build the plugin with this host's sdk"
+    };
     let message = format!("plugin `{id}` needs ABI {major}.{minor}, this host has {}.{}", abi::MAJOR, abi::MINOR);
     Err(Fault::new("R016", Exit::Registry, message).hint(way_out))
 }

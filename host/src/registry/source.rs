@@ -47,9 +47,9 @@ impl Registry {
             Some(path) => Registry::open(path),
             None => {
                 let here = env::current_dir().unwrap_or_default().join(FILE);
-                let looked = places[1..].iter().fold(here.display().to_string(), |text, place| {
-                    format!("{text}, {}", place.display())
-                });
+                let looked = places[1..]
+                    .iter()
+                    .fold(here.display().to_string(), |text, place| format!("{text}, {}", place.display()));
                 let fault = Fault::new("R002", Exit::Registry, format!("there is no {FILE}")).note("looked", looked);
                 Err(fault.hint("name one with `--registry FILE`").into())
             }
@@ -63,7 +63,9 @@ impl Registry {
     pub fn open(path: &Path) -> Result<Registry, Faults> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Fault::new("R002", Exit::Registry, "the registry cannot be read").at(&shown).note("reason", error.to_string())
+            Fault::new("R002", Exit::Registry, "the registry cannot be read")
+                .at(&shown)
+                .note("reason", error.to_string())
         })?;
         let mut faults = Faults::none();
         let document = faults.take(parse::parse(&shown, &text));
@@ -184,7 +186,8 @@ impl Registry {
 }
 
 fn relative_to(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
+    // Collecting the components takes a `./` out of the middle.
+    file.parent().unwrap_or(Path::new("")).join(path).components().collect()
 }
 
 fn executable_folder() -> Option<PathBuf> {
@@ -242,7 +245,7 @@ mod tests {
     fn libraries_lie_in_the_plugin_folder_or_relative_to_the_file() {
         let (folder, registry) = registry();
         let paths: Vec<_> = registry.plugins().iter().map(|plugin| registry.library_path(plugin)).collect();
-        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("./q.so")]);
+        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("q.so")]);
         let registry = registry.with_plugin_dir("/elsewhere");
         assert_eq!(registry.library_path(&registry.plugins()[0]), Path::new("/elsewhere/libp.so"));
     }

@@ -173,8 +173,7 @@ fn a_flag_in_the_registry_makes_another_rule() {
 
 #[test]
 fn hyper_parameters_of_a_companion_are_checked() {
-    let companion =
-        "companion = { roles = [\"head\"], optimizer = \"registry-light\", lr = 3.0, rate = 1 }";
+    let companion = "companion = { roles = [\"head\"], optimizer = \"registry-light\", lr = 3.0, rate = 1 }";
     let entries = optimizer("registry-heavy", companion) + &optimizer("registry-light", "");
     let faults = resolve(&registry(&entries), &["registry-heavy"]).unwrap_err();
     assert_eq!(codes(&faults), ["R007", "R007"]);
