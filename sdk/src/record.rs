@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 
 /// A struct whose fields all have one type `T`, known by name and by index.
 ///
-/// One struct serves several readings: `Hyper<Knob>` is a schema, `Hyper<f64>` are numbers, `Hyper<Scalar<L>>` are symbols;
-/// `State<Slot>` declares, `State<L>` computes. Derived:
+/// One struct serves several readings: `Hyper<Knob>` is a schema, `Hyper<f64>` are numbers, `Hyper<Scalar<L>>` are
+/// symbols; `State<Slot>` declares, `State<L>` computes. Derived:
 ///
 /// ```
 /// use sdk::Record;

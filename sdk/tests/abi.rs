@@ -1,5 +1,5 @@
-//! The tables as they were published: a function never moves, changes its signature or goes. New ones are added at the end,
-//! here and in `abi/tables.txt`, with a raised `MINOR`.
+//! The tables as they were published: a function never moves, changes its signature or goes. New ones are added at the
+//! end, here and in `abi/tables.txt`, with a raised `MINOR`.
 
 use std::fmt::Write;
 use std::mem::offset_of;

@@ -151,8 +151,8 @@ fn take_fault() -> String {
     sdk::table_entry!(core, PluginCoreTable, take_fault).unwrap()().into()
 }
 
-/// A host whose tables are cut short after `neg`'s place, and which knows one operation. Its tensors are numbers: `neg` of
-/// 40 is 41, and of that an error.
+/// A host whose tables are cut short after `neg`'s place, and which knows one operation. Its tensors are numbers: `neg`
+/// of 40 is 41, and of that an error.
 mod host {
     use super::*;
 

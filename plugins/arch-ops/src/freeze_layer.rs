@@ -3,8 +3,8 @@
 //! ```text
 //! frozen(p) ← true        for every parameter p of block `layer`
 //! ```
-//! Brock et al. 2017, "FreezeOut: Accelerate Training by Progressively Freezing Layers", arXiv 1706.04983: one step of its
-//! schedule.
+//! Brock et al. 2017, "FreezeOut: Accelerate Training by Progressively Freezing Layers", arXiv 1706.04983: one step of
+//! its schedule.
 
 use sdk::*;
 
@@ -25,4 +25,8 @@ impl ArchOp for FreezeLayer {
     }
 }
 
-register!(ArchOp FreezeLayer, "freeze-layer", summary = "leaves a block out of training", paper = "arXiv 1706.04983");
+register!(
+    ArchOp FreezeLayer, "freeze-layer",
+    summary = "leaves a block out of training",
+    paper = "arXiv 1706.04983"
+);

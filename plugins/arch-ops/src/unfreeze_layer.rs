@@ -25,4 +25,8 @@ impl ArchOp for UnfreezeLayer {
     }
 }
 
-register!(ArchOp UnfreezeLayer, "unfreeze-layer", summary = "takes a block back into training", paper = "arXiv 1801.06146");
+register!(
+    ArchOp UnfreezeLayer, "unfreeze-layer",
+    summary = "takes a block back into training",
+    paper = "arXiv 1801.06146"
+);

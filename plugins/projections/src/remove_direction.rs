@@ -3,11 +3,11 @@
 //! ```text
 //! g ← g − overshoot·(v·g)·v
 //! ```
-//! v has the parameter's shape and unit length over all its elements. With overshoot 1 nothing of the direction is left, so
-//! that training leaves it alone; with 2 the gradient is mirrored at the plane across it.
+//! v has the parameter's shape and unit length over all its elements. With overshoot 1 nothing of the direction is
+//! left, so that training leaves it alone; with 2 the gradient is mirrored at the plane across it.
 //!
-//! The projection of Gram and Schmidt; for gradients as in Farajtabar et al. 2020, "Orthogonal Gradient Descent for Continual
-//! Learning", arXiv 1910.07104, with one direction.
+//! The projection of Gram and Schmidt; for gradients as in Farajtabar et al. 2020, "Orthogonal Gradient Descent for
+//! Continual Learning", arXiv 1910.07104, with one direction.
 
 use sdk::*;
 

@@ -73,8 +73,8 @@ impl<T: Table> TableRef<T> {
     /// There is none, or it is another table.
     ///
     /// # Safety
-    /// `header` is null, or points to a table that lives as long as the process and whose first `struct_size` bytes are laid
-    /// out as those of the table type that its `id` names.
+    /// `header` is null, or points to a table that lives as long as the process and whose first `struct_size` bytes are
+    /// laid out as those of the table type that its `id` names.
     pub unsafe fn new(header: *const TableHeader) -> Result<TableRef<T>, String> {
         let Some(at) = NonNull::new(header.cast_mut()) else { return Err(format!("there is no table `{}`", T::ID)) };
         // SAFETY: not null, so a table, which begins with a header.

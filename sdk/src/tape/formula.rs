@@ -31,8 +31,8 @@ impl Piece {
     }
 }
 
-/// The rule as text, one assignment per line, for a checked tape. Names of hyper-parameters and slots stand in the order of
-/// their records.
+/// The rule as text, one assignment per line, for a checked tape. Names of hyper-parameters and slots stand in the
+/// order of their records.
 ///
 /// A bare name is a value from before the step; a primed one (`exp_avg′`) is the value after it.
 ///

@@ -1,5 +1,5 @@
-//! Same bits: baseline, AVX2, AVX-512 where the machine has them, and the interpreter of the recorded rule; any length, any
-//! chunks, any address; bf16 as f32 between load and store.
+//! Same bits: baseline, AVX2, AVX-512 where the machine has them, and the interpreter of the recorded rule; any length,
+//! any chunks, any address; bf16 as f32 between load and store.
 #![allow(unsafe_code)]
 
 use sdk::abi::{KernelCall, SlotDescriptor};

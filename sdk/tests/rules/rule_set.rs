@@ -2,10 +2,11 @@
 
 use sdk::{Knob, knob};
 
-/// A rule with so many hyper-parameters, written by a closure-like body: `rule!(Name(lr, beta), (exp_avg), |h, step, x, g, s| …)`.
+/// A rule with so many hyper-parameters, written by a closure-like body: `rule!(Name(lr, beta), (exp_avg), |h, step, x,
+/// g, s| …)`.
 macro_rules! rule {
-    ($(#[$doc:meta])* $name:ident($($hyper:ident: $knob:expr),*), ($($slot:ident: $start:expr),*), $h:ident, $step:ident,
-     [$($once:stmt;)*], |$x:ident, $g:ident, $s:ident| $body:expr) => {
+    ($(#[$doc:meta])* $name:ident($($hyper:ident: $knob:expr),*), ($($slot:ident: $start:expr),*),
+     $h:ident, $step:ident, [$($once:stmt;)*], |$x:ident, $g:ident, $s:ident| $body:expr) => {
         $(#[$doc])*
         pub struct $name;
 
@@ -57,7 +58,8 @@ rule!(
 
 rule!(
     /// Bias corrections, a flag, a slot that may be off.
-    AdamW(lr: number(), beta1: number(), beta2: number(), eps: number(), weight_decay: number(), amsgrad: flag(false, "")),
+    AdamW(lr: number(), beta1: number(), beta2: number(), eps: number(), weight_decay: number(),
+          amsgrad: flag(false, "")),
     (exp_avg: Slot::zeros(), exp_avg_sq: Slot::zeros(), max_exp_avg_sq: Slot::zeros().only_if(h.amsgrad)), h, step,
     [
         let keep = 1.0 - h.lr * h.weight_decay;

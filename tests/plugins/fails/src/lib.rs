@@ -1,4 +1,4 @@
-//! An optimizer over whole tensors whose step fails with an error, its own or the host's: the run ends with exit code 5.
+//! An optimizer over whole tensors whose step fails, by itself or in the host: the run ends with exit code 5.
 #![forbid(unsafe_code)]
 
 use sdk::*;

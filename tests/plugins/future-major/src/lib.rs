@@ -29,5 +29,9 @@ impl Elementwise for FutureMajor {
     }
 }
 
-register!(Elementwise FutureMajor, "future-major", summary = "a fixture: gradient descent", paper = "none: a fixture");
+register!(
+    Elementwise FutureMajor, "future-major",
+    summary = "a fixture: gradient descent",
+    paper = "none: a fixture"
+);
 plugin!(abi = (2, 0));

@@ -29,5 +29,9 @@ impl Elementwise for Future {
     }
 }
 
-register!(Elementwise Future, "future", summary = "a fixture: gradient descent", paper = "none: a fixture");
+register!(
+    Elementwise Future, "future",
+    summary = "a fixture: gradient descent",
+    paper = "none: a fixture"
+);
 plugin!(abi = (1, 999));

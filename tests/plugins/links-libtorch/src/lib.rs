@@ -29,5 +29,9 @@ impl Elementwise for LinksLibtorch {
     }
 }
 
-register!(Elementwise LinksLibtorch, "links-libtorch", summary = "a fixture: gradient descent", paper = "none: a fixture");
+register!(
+    Elementwise LinksLibtorch, "links-libtorch",
+    summary = "a fixture: gradient descent",
+    paper = "none: a fixture"
+);
 plugin!();

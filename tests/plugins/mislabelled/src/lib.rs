@@ -29,5 +29,9 @@ impl Elementwise for Another {
     }
 }
 
-register!(Elementwise Another, "another", summary = "a fixture: gradient descent", paper = "none: a fixture");
+register!(
+    Elementwise Another, "another",
+    summary = "a fixture: gradient descent",
+    paper = "none: a fixture"
+);
 plugin!();

@@ -1,5 +1,5 @@
-//! Optimizers that panic in the middle of training: contained, and the run ends with exit code 5 and its last checkpoint
-//! whole.
+//! Optimizers that panic in the middle of training: contained, and the run ends with exit code 5 and its last
+//! checkpoint whole.
 #![forbid(unsafe_code)]
 
 use sdk::*;
