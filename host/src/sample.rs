@@ -32,7 +32,7 @@ pub struct Sampling<'a> {
 /// text begins as after a line's end, or after the first token of the vocabulary where there is no such character.
 ///
 /// # Errors
-/// `C104` if the temperature is negative or not finite, or top_k is 0; `D103` if the prompt holds a character that is
+/// `C104` if the temperature is negative or not finite, or top_k is 0; `D403` if the prompt holds a character that is
 /// not in the vocabulary; `N101` if the scores are not finite; `E101` if libtorch fails.
 pub fn generate(model: &Gpt, tokenizer: &Tokenizer, sampling: &Sampling) -> Result<String, Fault> {
     let Sampling { prompt, tokens: n, temperature, top_k, seed } = *sampling;
@@ -226,7 +226,7 @@ mod tests {
                 .unwrap_err()
                 .code
         };
-        assert_eq!(code("x", 1.0, None), "D103");
+        assert_eq!(code("x", 1.0, None), "D403");
         assert_eq!(code("a", -1.0, None), "C104");
         assert_eq!(code("a", f64::NAN, None), "C104");
         assert_eq!(code("a", 1.0, Some(0)), "C104");

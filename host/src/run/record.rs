@@ -191,12 +191,12 @@ impl Record {
     /// Reads `run.json` of the run directory `folder`.
     ///
     /// # Errors
-    /// D104 it is not there · D106 it is not what this program wrote.
+    /// D107 it is not there · D106 it is not what this program wrote.
     pub fn read(folder: &Path) -> Result<Record, Fault> {
         let path = folder.join(FILE);
         let place = path.display().to_string();
         let text = fs::read(&path).map_err(|error| {
-            Fault::new("D104", Exit::Data, "the run record cannot be read")
+            Fault::new("D107", Exit::Data, "the run record cannot be read")
                 .at(place.clone())
                 .note("system", error.to_string())
                 .hint("give the folder of a run, which holds run.json")
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_missing_or_damaged_record_is_named() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Record::read(root.path()).unwrap_err().code, "D104");
+        assert_eq!(Record::read(root.path()).unwrap_err().code, "D107");
         fs::write(root.path().join(FILE), "{\"status\": \"run").unwrap();
         let fault = Record::read(root.path()).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("D106", Exit::Data));
