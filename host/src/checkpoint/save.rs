@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     fault::{Exit, Fault},
-    run::{RunDirectory, atomic::NewFolder, directory::unwritable},
+    run::{RunDirectory, atomic, atomic::NewFolder, directory::unwritable},
     tensor::bytes::to_bytes,
 };
 
@@ -68,7 +68,9 @@ pub(super) fn save_with(
     let checkpoints = run.checkpoints();
     let path = checkpoints.join(folder_name(snapshot.step));
     let refused = |error: io::Error| unwritable(&path, &error);
-    fs::create_dir_all(&checkpoints).map_err(refused)?;
+    if !checkpoints.exists() {
+        fs::create_dir_all(&checkpoints).and_then(|()| atomic::sync_folder(run.path())).map_err(refused)?;
+    }
     let mut folder = NewFolder::begin_with(&path, create).map_err(refused)?;
     let mut bytes = 0;
     let mut write = |name: &str, contents: Vec<u8>| {

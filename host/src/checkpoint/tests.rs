@@ -4,6 +4,8 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::json;
@@ -287,5 +289,59 @@ fn names_of_folders() {
         ("latest", None),
     ] {
         assert_eq!(step_of(name), step, "{name}");
+    }
+}
+
+const CHILD: &str = "HOST_TEST_CHECKPOINTS";
+
+#[test]
+#[ignore = "runs as a child of the test below"]
+fn child_saves_until_killed() {
+    let root = PathBuf::from(std::env::var(CHILD).unwrap());
+    let run = run(&root);
+    let done = latest(&run).unwrap().map_or(0, |path| load(&path).unwrap().step);
+    for step in done + 1.. {
+        save(&run, &snapshot(step), Keep { last: 2, best: step % 3 == 0 }).unwrap();
+        // Saved again with other contents, so that a replacement is interrupted too.
+        let mut again = snapshot(step);
+        again.state.insert("again".into(), true.into());
+        save(&run, &again, KEEP).unwrap();
+    }
+}
+
+/// A real process, really killed, at whatever it was doing; meanwhile nobody else can open its run.
+#[test]
+fn killed_at_any_moment_the_last_checkpoint_is_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let checkpoints = root.path().join("checkpoints");
+    let mut last = 0;
+    for round in 0..4 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "checkpoint::tests::child_saves_until_killed", "--ignored"])
+            .env(CHILD, root.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !pointer::steps(&checkpoints).is_ok_and(|steps| steps.last().is_some_and(|&step| step > last + 2)) {
+            assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let fault = RunDirectory::open(root.path(), Purpose::Auto).unwrap_err();
+        assert_eq!(fault.code, "D103");
+        assert!(fault.notes.contains(&("process", child.id().to_string())), "{fault}");
+        std::thread::sleep(Duration::from_micros(700 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let run = run(root.path());
+        let loaded = load(&latest(&run).unwrap().unwrap()).unwrap();
+        let mut expected = snapshot(loaded.step);
+        if loaded.state.contains_key("again") {
+            expected.state.insert("again".into(), true.into());
+        }
+        assert_same(&loaded, &expected);
+        assert!(entries(&checkpoints).iter().all(|name| !name.starts_with('.')), "{:?}", entries(&checkpoints));
+        assert!(loaded.step > last);
+        last = loaded.step;
     }
 }

@@ -282,8 +282,7 @@ fn knob_arg(knob: &'static Knob, flag: &'static str) -> Arg {
             let parser = PossibleValuesParser::new(words.iter().copied()).map(Value::Text);
             arg.value_parser(parser)
         }
-        kind => arg
-            .value_parser(move |text: &str| kind.read(text).map_err(|misfit| parse_error(knob, &misfit))),
+        kind => arg.value_parser(move |text: &str| kind.read(text).map_err(|misfit| parse_error(knob, &misfit))),
     }
 }
 
@@ -391,8 +390,25 @@ mod tests {
     #[test]
     fn flags_of_the_interface() {
         for flag in [
-            "config", "optimizer", "lr", "seed", "steps", "data", "device", "run-dir", "resume", "set", "val-data",
-            "hidden", "attn-layers", "format", "eval-every", "registry", "plugin-dir", "dry-run", "preset",
+            "config",
+            "optimizer",
+            "lr",
+            "seed",
+            "steps",
+            "data",
+            "device",
+            "run-dir",
+            "resume",
+            "set",
+            "val-data",
+            "hidden",
+            "attn-layers",
+            "format",
+            "eval-every",
+            "registry",
+            "plugin-dir",
+            "dry-run",
+            "preset",
         ] {
             let mut command = Cli::command();
             command.build();
@@ -403,7 +419,8 @@ mod tests {
 
     #[test]
     fn flags_reach_their_knobs() {
-        let flags = train("--seed 7 --lr=1e-3 --optimizer lion --set a.b=c --set d=e --device cpu --attn-layers 3").knobs.0;
+        let flags =
+            train("--seed 7 --lr=1e-3 --optimizer lion --set a.b=c --set d=e --device cpu --attn-layers 3").knobs.0;
         assert_eq!(
             flags.values,
             [

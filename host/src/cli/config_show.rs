@@ -1,24 +1,26 @@
 //! `host config show`: the settings that a run would use, as a configuration file, with origins where asked.
 //! Starts nothing and reads no data.
 
-use std::path::Path;
+use std::io::Write;
 
+use anyhow::Context;
+
+use super::{Invocation, args::ConfigShowFlags};
 use crate::{
-    cli::args::ConfigShowFlags,
-    config::{self, Resolved, Variables},
-    fault::Faults,
+    config::{self, Resolved},
+    fault::Exit,
+    train::prepare,
 };
 
-/// The text for stdout, or all faults. `settle` adds what the registry and the plugin say: the default optimizer and
-/// the hyper-parameters that nobody set.
-pub fn run(
-    flags: &ConfigShowFlags,
-    variables: &Variables,
-    cwd: &Path,
-    settle: impl FnOnce(Resolved) -> Result<Resolved, Faults>,
-) -> Result<String, Faults> {
-    let resolved = settle(config::resolve(&flags.knobs.0, variables, cwd)?)?;
-    Ok(text(&resolved, flags.origin, flags.json))
+/// `host config show`.
+///
+/// # Errors
+/// All that `host train` would find wrong before it reads data.
+pub fn show(flags: &ConfigShowFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
+    let told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
+    let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
+    write!(anstream::stdout(), "{}", text(&prepared.resolved, flags.origin, flags.json)).context("writing to stdout")?;
+    Ok(Exit::Ok)
 }
 
 /// The settings as TOML, or as JSON with origins.

@@ -8,6 +8,7 @@ mod describe;
 mod list;
 mod registry_verbs;
 mod sample;
+mod stdout;
 mod train;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -49,7 +50,7 @@ pub fn main(args: impl Iterator<Item = OsString>, variables: impl Iterator<Item 
             return report(&Fault::new("E002", Exit::Environment, format!("no working directory: {error}")).into());
         }
     };
-    let invocation = Invocation { argv, variables: Variables::from_os(variables), cwd };
+    let invocation = Invocation { argv, variables: variables.collect(), cwd };
     dispatch(cli, &invocation).unwrap_or_else(|error| report(&error))
 }
 
@@ -62,7 +63,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
             describe::describe(&find(&flags.registry)?, &flags.label, flags.json).map(|()| Exit::Ok)
         }
         Some(Verb::Config(flags)) => match flags.verb {
-            ConfigVerb::Show(flags) => config_show::show(&flags, &invocation.variables, &invocation.cwd),
+            ConfigVerb::Show(flags) => config_show::show(&flags, invocation),
         },
         Some(Verb::Registry(flags)) => match &flags.verb {
             RegistryVerb::Check(flags) => registry_verbs::check(&find(flags)?),

@@ -276,7 +276,7 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
         config::choice::Choice::name(settings.format),
     ));
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(group_head());
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(group_head());
     for row in group_rows(groups) {
         table.add_row(row);
     }

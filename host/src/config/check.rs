@@ -62,11 +62,13 @@ pub fn check(resolved: &mut Resolved, faults: &mut Faults) {
         faults.push(fault.hint(format!("{near} heads would do, or a width that is a multiple of {}", model.n_head)));
     }
     if model.lora_rank > model.n_embd {
-        let message = format!("a LoRA adapter of rank {} is larger than its layer of width {}", model.lora_rank, model.n_embd);
+        let message =
+            format!("a LoRA adapter of rank {} is larger than its layer of width {}", model.lora_rank, model.n_embd);
         faults.push(both(message, "model.lora_rank", "model.n_embd").hint("a rank far below the width is usual"));
     }
     if let Some(decay) = settings.lr_schedule.decay_steps.filter(|decay| *decay < settings.lr_schedule.warmup_steps) {
-        let message = format!("the decay ends at step {decay}, within {} steps of warm-up", settings.lr_schedule.warmup_steps);
+        let message =
+            format!("the decay ends at step {decay}, within {} steps of warm-up", settings.lr_schedule.warmup_steps);
         let fault = both(message, "lr_schedule.decay_steps", "lr_schedule.warmup_steps");
         faults.push(fault.hint("without decay_steps the decay ends at the last step"));
     }

@@ -23,7 +23,7 @@ pub const CODES: &[(&str, &str)] = &[
     (NO_OPTIMIZER, "no source and no registry names an optimizer"),
     (MISSING_KEY, "an entry without a key that it needs"),
     (CONTRADICTION, "two values that cannot both hold, or one that would have no effect"),
-    (RESUME_DISAGREES, "a variable that disagrees with the run that is resumed"),
+    (RESUME_DISAGREES, "a flag or variable that disagrees with the run that is resumed"),
 ];
 
 /// Unknown key.
@@ -54,7 +54,7 @@ pub const NO_OPTIMIZER: &str = "C012";
 pub const MISSING_KEY: &str = "C013";
 /// Contradiction.
 pub const CONTRADICTION: &str = "C014";
-/// A variable disagrees with a resumed run.
+/// A source disagrees with a resumed run.
 pub const RESUME_DISAGREES: &str = "C015";
 
 /// A fault of configuration.
@@ -90,7 +90,7 @@ pub fn unfit(
     let bare = written.trim_matches(|c: char| "\"'[] ".contains(c));
     match nearest(bare, choices.iter().copied()) {
         Some(near) if near != bare => fault.hint(format!("did you mean `{near}`?")),
-        _ if bare.trim() != bare => fault.hint("take the spaces away"),
+        _ if written.trim() != written => fault.hint("take the spaces away"),
         _ => fault,
     }
 }

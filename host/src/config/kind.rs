@@ -139,7 +139,11 @@ impl Kind {
             (Kind::Number(range), Value::Number(value)) => within(range.holds(value), Value::Number(value)),
             (Kind::Flag, Value::Flag(value)) => Ok(Value::Flag(value)),
             (Kind::Word(words), Value::Text(text)) => {
-                if words.contains(&text.as_str()) { Ok(Value::Text(text)) } else { Err(Misfit::Unreadable) }
+                if words.contains(&text.as_str()) {
+                    Ok(Value::Text(text))
+                } else {
+                    Err(Misfit::Unreadable)
+                }
             }
             (Kind::Text, Value::Text(text)) if !text.is_empty() => Ok(Value::Text(text)),
             (Kind::Path, Value::Path(path)) if !path.as_os_str().is_empty() => Ok(Value::Path(path)),

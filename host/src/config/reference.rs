@@ -46,7 +46,9 @@ pub fn reference_markdown() -> String {
         page.push_str(&format!("| [`{0}`](../../configs/{0}.toml) | {1} |\n", preset.name, preset.summary()));
     }
     page.push_str(PRESET_RULE);
-    page.push_str("\n## Faults\n\nAll faults are shown together; the exit code is 3 (4 with a fault of the registry).\n\n");
+    page.push_str(
+        "\n## Faults\n\nAll faults are shown together; the exit code is 3 (4 with a fault of the registry).\n\n",
+    );
     page.push_str("| code | what it says |\n|---|---|\n");
     for (code, words) in CODES {
         page.push_str(&format!("| {code} | {words} |\n"));
@@ -122,7 +124,9 @@ A name that the optimizer does not have is an error.
 ### `[[group]]`
 
 Parameter groups, in order; the first that takes a parameter has it, and a parameter that none takes is an error.
-Without any group the groups are those of the registry, or one for all. Hyper-parameters by name differ from `[optimizer]`.
+Without any group the optimizer takes all but what its entry in the registry gives to a companion, and vectors (biases,
+gains) are a group without weight decay. Hyper-parameters by name differ from those of `[optimizer]`. With `pattern` and
+`roles` both must fit.
 
 | key | value | meaning |
 |---|---|---|

@@ -94,7 +94,11 @@ pub fn examine(flags: &Flags, variables: &Variables, cwd: &Path) -> (Resolved, F
 /// # Errors
 /// Those of [`resolve`].
 pub fn recorded(config: &Path, cwd: &Path) -> Result<Resolved, Faults> {
-    resolve(&Flags { values: vec![("config", Value::Path(config.to_owned()))], sets: Vec::new() }, &Variables::new(), cwd)
+    resolve(
+        &Flags { values: vec![("config", Value::Path(config.to_owned()))], sets: Vec::new() },
+        &Variables::new(),
+        cwd,
+    )
 }
 
 /// The settings of a run that is resumed: those of its written configuration, exactly. Variables may repeat them.
@@ -268,7 +272,8 @@ impl<'m> Entry<'m> {
     }
 
     fn missing(&self, what: &str) -> crate::fault::Fault {
-        let fault = faults::fault(faults::MISSING_KEY, format!("entry {} of [[{}]] has no {what}", self.index, self.array));
+        let fault =
+            faults::fault(faults::MISSING_KEY, format!("entry {} of [[{}]] has no {what}", self.index, self.array));
         match self.begins {
             Source::File { path, line } => fault.at(format!("{path}:{line}  [[{}]]", self.array)),
             source => fault.at(source.to_string()),

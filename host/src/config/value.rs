@@ -77,7 +77,6 @@ impl Value {
 
     /// As TOML writes it.
     pub fn to_toml(&self) -> String {
-        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         match self {
             Value::Integer(value) => value.to_string(),
             // Rust's shortest form reads back to the same bits and is a TOML float.
@@ -112,6 +111,23 @@ impl From<&HyperValue> for Value {
             HyperValue::Choice(text) => Value::Text(text.clone()),
         }
     }
+}
+
+/// A TOML basic string on one line, fit for keys too.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// For lines of text: plain where that cannot be misread, else quoted.

@@ -84,12 +84,15 @@ fn draw<'b>(
         .bold_line_style(BLACK.mix(0.1))
         .x_desc("step")
         .y_desc("loss (nats per token)")
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 17))
         .x_label_formatter(&|step| format!("{step:.0}"))
         .y_label_formatter(&|loss| format!("{loss:.3}"))
         .draw()?;
     curves(&mut chart)?;
     let labels = &mut chart.configure_series_labels();
     labels
+        .label_font(("sans-serif", 15))
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))

@@ -153,7 +153,7 @@ mod tests {
             crc = if (crc ^ bit) & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 };
         }
         let crc = !crc;
-        ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8)
+        crc.rotate_right(15).wrapping_add(0xA282_EAD8)
     }
 
     fn messages(mut rest: &[u8]) -> Vec<Vec<(u64, Field)>> {

@@ -53,7 +53,8 @@ impl Guard {
         let stuck = self.in_a_row.iter().filter(|(_, times)| **times >= MAX_IN_A_ROW).map(|(name, _)| name.as_str());
         let stuck: Vec<&str> = stuck.collect();
         if !stuck.is_empty() {
-            let message = format!("the gradient of {} tensor(s) was not finite {MAX_IN_A_ROW} steps in a row", stuck.len());
+            let message =
+                format!("the gradient of {} tensor(s) was not finite {MAX_IN_A_ROW} steps in a row", stuck.len());
             return Err(fault("N002", message, &stuck)
                 .note("step", step.to_string())
                 .hint("the last checkpoint is whole; resume from it with a lower lr or stronger clipping"));
@@ -81,7 +82,13 @@ mod tests {
 
     fn params() -> Vec<Parameter> {
         let tensor = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
-        let make = |name: &str| Parameter { name: name.into(), role: Role::Vector, layer: None, tensor: tensor(), frozen: false };
+        let make = |name: &str| Parameter {
+            name: name.into(),
+            role: Role::Vector,
+            layer: None,
+            tensor: tensor(),
+            frozen: false,
+        };
         vec![make("a"), make("b")]
     }
 

@@ -1,1 +1,24 @@
-//! Room of `projection`.
+//! Gradient projections: what happens to a gradient between clipping and the optimizer.
+//! Computes no projection itself; that is a plugin's, over the host's tables.
+//!
+//! # Codes
+//!
+//! | code | exit | fault |
+//! |---|---|---|
+//! | C060 | 3 | a pattern takes no parameter |
+//! | C061 | 3 | a hyper-parameter does not fit the plugin's schema |
+//! | C062 | 3 | an input is missing, or the plugin asks for no such input |
+//! | D060 | 8 | a file of inputs cannot be read |
+//! | D061 | 8 | a file of inputs does not fit the network: a tensor is missing, unknown, of another type or not finite |
+//! | P020 | 5 | a plugin returned something that is no gradient of the parameter |
+#![allow(unsafe_code)]
+
+mod inputs;
+mod plan;
+mod run;
+
+pub use plan::Projections;
+pub use run::ProjectionReport;
+
+#[cfg(test)]
+mod tests;

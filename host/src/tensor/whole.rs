@@ -141,3 +141,145 @@ fn torch_fault(label: &str, error: &TchError) -> Fault {
     Fault::new("E091", Exit::Environment, format!("a step of `{label}` cannot be done"))
         .note("libtorch", text.lines().next().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, RString, RVec};
+    use sdk::abi::{FAILED, SlotDescriptor, TableHeader, TensorTable};
+    use tch::Device;
+
+    use super::*;
+    use crate::tensor::{matrix_fingerprint, tables::get_table};
+
+    /// `m ← m + g; x ← x − lr·m`, and what goes wrong at other values of the second hyper-parameter.
+    static TABLE: OptimizerTable = OptimizerTable {
+        header: TableHeader {
+            struct_size: size_of::<OptimizerTable>(),
+            id: RStr::from_str("plugin.optimizer/1"),
+            revision: 0,
+        },
+        accepts,
+        slots,
+        step,
+    };
+
+    extern "C" fn accepts(shape: RSlice<'_, i64>) -> RResult<(), RString> {
+        if shape.len() == 2 { ROk(()) } else { RErr("matrices only".into()) }
+    }
+
+    extern "C" fn slots(_: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
+        let slot = SlotDescriptor {
+            name: "momentum_buffer".into(),
+            index: 1,
+            shape_kind: 0,
+            start: 0,
+            fill: 0.0,
+            value_degree: 0,
+            grad_degree: 1,
+        };
+        ROk(vec![slot].into())
+    }
+
+    unsafe extern "C" fn step(call: *const OptimizerCall) -> u32 {
+        // SAFETY: the host's call lives until this returns, and the table is what its id says.
+        unsafe {
+            let call = &*call;
+            let t = &*get_table("host.tensor/1".into(), "".into()).cast::<TensorTable>();
+            let (lr, how, state) = (*call.hyper, *call.hyper.add(1), call.state);
+            let old = *state.add(1);
+            match how as u32 {
+                1 => return FAILED,
+                2 => *call.new_x = 12345,
+                3 => assert_eq!((t.transpose)(call.x, -1, -2, call.new_x), OK),
+                // What was given comes back: the gradient as state, the parameters as themselves.
+                4 => (*state.add(1), *call.new_x) = (call.g, call.x),
+                5 => {
+                    assert_eq!((t.sum)(call.g, RSlice::EMPTY, state.add(1)), OK);
+                    *call.new_x = call.x;
+                }
+                6 => {
+                    assert_eq!((t.add_scaled)(call.x, call.g, -lr, call.new_x), OK);
+                    *state.add(1) = *call.new_x;
+                }
+                how => {
+                    assert_eq!((t.add)(old, call.g, state.add(1)), OK);
+                    let m = if how == 7 { old } else { *state.add(1) };
+                    assert_eq!((t.add_scaled)(call.x, m, -lr, call.new_x), OK);
+                }
+            }
+        }
+        OK
+    }
+
+    fn rule() -> WholeRule<'static> {
+        let fault = &|status, stage: &str| Fault::new("P002", Exit::Plugin, format!("status {status} in {stage}"));
+        WholeRule { label: "momentum", table: &TABLE, fault }
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.to_kind(Kind::Double).contiguous().view(-1)).unwrap()
+    }
+
+    fn case(kind: Kind) -> (Tensor, Tensor, Vec<Option<Tensor>>) {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).reshape([1, 2, 3]).to_kind(kind);
+        let state = if kind == Kind::BFloat16 { Kind::Float } else { kind };
+        (x.shallow_clone(), &x * 0.5, vec![None, Some(Tensor::ones([1, 2, 3], (state, Device::Cpu)))])
+    }
+
+    #[test]
+    fn a_step_gives_new_tensors_and_leaves_the_old() {
+        for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
+            let (x, g, state) = case(kind);
+            let x = x.set_requires_grad(true);
+            let (new_x, new_state) = step_whole(&rule(), &[0.5, 0.0], [1.0, 6.0, 0.0], &x, &g, &state).unwrap();
+            assert_eq!(values(&new_x), [0.25, 1.0, 1.75, 2.5, 3.25, 4.0], "{kind:?}");
+            assert_eq!(values(new_state[1].as_ref().unwrap()), [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]);
+            assert_eq!((new_x.kind(), new_x.requires_grad(), new_state[0].is_none()), (kind, false, true));
+            assert_eq!(values(&x), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+            assert_eq!(values(state[1].as_ref().unwrap()), [1.0; 6]);
+        }
+    }
+
+    /// A plugin may return its arguments, or one tensor twice; the host must not then share memory between them.
+    #[test]
+    fn results_own_their_memory() {
+        for how in [4.0, 6.0] {
+            let (x, mut g, state) = case(Kind::Double);
+            let (mut new_x, new_state) = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &state).unwrap();
+            let before = values(new_state[1].as_ref().unwrap());
+            let _ = (g.fill_(7.0), new_x.fill_(8.0));
+            assert_eq!(values(new_state[1].as_ref().unwrap()), before);
+            assert_eq!(values(&x), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_fault() {
+        let table = [
+            (1.0, "P002", "status 1 in step"),
+            (2.0, "P010", "returned no parameters"),
+            (3.0, "P010", "returned the parameters as f64 [1, 3, 2] on Cpu, not f64 [1, 2, 3]"),
+            (5.0, "P010", "returned state slot 1 as f64 [] on Cpu"),
+        ];
+        for (how, code, part) in table {
+            let (x, g, state) = case(Kind::Double);
+            let fault = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &state).unwrap_err();
+            assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
+        }
+    }
+
+    /// The same rule has the same fingerprint; another number, or another order of calls, has another.
+    #[test]
+    fn fingerprints_tell_rules_apart() {
+        let of = |hyper: [f64; 2]| matrix_fingerprint(&rule(), &hyper).unwrap();
+        let first = of([0.5, 0.0]);
+        assert_eq!(first.len(), 64);
+        assert_eq!(first, of([0.5, 0.0]));
+        let others = [of([0.25, 0.0]), of([0.5, 7.0]), of([0.5, 4.0]), of([0.5, 6.0])];
+        for (i, other) in others.iter().enumerate() {
+            assert_ne!(first, *other);
+            assert!(!others[..i].contains(other));
+        }
+        assert_eq!(matrix_fingerprint(&rule(), &[0.5, 1.0]).unwrap_err().code, "P002");
+    }
+}

@@ -7,7 +7,7 @@ use tch::Device;
 
 use crate::{
     config::{Resolved, Source, settings::ModelSettings, trace},
-    fault::{Fault, Faults},
+    fault::Faults,
     model::Gpt,
     optim::{labels_wanted, param_groups},
     registry::{Catalogue, Kind, Registry},
@@ -88,6 +88,6 @@ fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
     let lora_rank = settings.model.lora_rank.min(1);
     let small = ModelSettings { n_embd: settings.model.n_head, block_size: 1, lora_rank, ..settings.model.clone() };
-    let network = Gpt::new(&small, 1, 0, settings.format, Device::Cpu).map_err(Fault::into)?;
+    let network = Gpt::new(&small, 1, 0, settings.format, Device::Cpu)?;
     param_groups::plan(settings, &|key| source(resolved, key), catalogue, network.parameters()).map(drop)
 }

@@ -107,7 +107,7 @@ impl Trainer {
         self.model.load(&snapshot.model)?;
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
         self.schedule.restore(&progress.schedule)?;
-        self.guard.restore(progress.skipped_in_a_row.clone());
+        self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
         Ok(())
     }
@@ -142,7 +142,8 @@ impl Trainer {
             self.operate()?;
             let begun = Instant::now();
             let step = self.step()?;
-            ledger.step(&mut self.progress, &step, begun.elapsed(), self.tokens_per_step())?;
+            let tokens = self.tokens_per_step();
+            ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
             // the last step is evaluated on the whole text, below
             let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
             let is_best = if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };

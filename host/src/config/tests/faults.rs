@@ -32,7 +32,11 @@ fn variables() {
         ("HOST_FORMAT", "bf61", &["error[C003]", "hint: did you mean `bf16`?"]),
         ("FORMAT", "json", &["error[C003]", "`unset FORMAT` here and use HOST_FORMAT or the flag"]),
         ("CONFIG", "Release", &["error[C008]: configuration file `Release`", "--> CONFIG=Release", "`unset CONFIG`"]),
-        ("TRIOS_SEDE", "1", &["error[C006]: variable TRIOS_SEDE is none that is read here", "did you mean TRIOS_SEED?"]),
+        (
+            "TRIOS_SEDE",
+            "1",
+            &["error[C006]: variable TRIOS_SEDE is none that is read here", "did you mean TRIOS_SEED?"],
+        ),
         ("TRIOS_WHATEVER", "1", &["error[C006]: variable TRIOS_WHATEVER", "known: TRIOS_ATTN_LAYERS, "]),
         ("TRIOS_OPTIMISER", "muon", &["error[C006]", "did you mean TRIOS_OPTIMIZER?"]),
         ("TRIOS_seed", "1", &["error[C006]"]),
@@ -55,8 +59,7 @@ fn variables() {
 /// Generated from the table: one letter left out of any name of six letters or more is noticed.
 #[test]
 fn a_letter_left_out_is_noticed_for_every_variable() {
-    let names: Vec<String> =
-        crate::config::KNOBS.iter().flat_map(|knob| knob.ranked_variables().concat()).collect();
+    let names: Vec<String> = crate::config::KNOBS.iter().flat_map(|knob| knob.ranked_variables().concat()).collect();
     for name in &names {
         let typo = &name[..name.len() - 1];
         if typo.len() < 6 || names.iter().any(|known| known == typo) {
@@ -145,7 +148,10 @@ fn files() {
         ("[optimizer.adamw]\nlr = 1\n", &["error[C002]", "optimizer.adamw"]),
         ("[optimizer]\n\"a b\" = 1\n", &["error[C001]: unknown key `optimizer.a b`"]),
         ("[tags]\na = 1\n", &["error[C002]", "tags.a"]),
-        ("[[group]]\nlr = 1\n", &["error[C013]: entry 0 of [[group]] has no `pattern`", "my.toml:1", "pattern = \"*\""]),
+        (
+            "[[group]]\nlr = 1\n",
+            &["error[C013]: entry 0 of [[group]] has no `pattern`", "my.toml:1", "pattern = \"*\""],
+        ),
         ("[[group]]\nroles = [\"matrx\"]\n", &["error[C003]", "group.0.roles", "did you mean `matrix`?"]),
         ("[[group]]\nroles = []\n", &["error[C003]", "group.0.roles"]),
         ("[[group]]\nroles = \"matrix\"\n", &["group.0.roles", "a list of matrix"]),
@@ -154,11 +160,17 @@ fn files() {
         ("[[projection]]\nlabel = \"x\"\ninputs.a = 3\n", &["error[C002]", "projection.0.inputs.a"]),
         ("[[schedule]]\n", &["has no `name`", "has no `max_wait_steps`", "--list-arch-ops"]),
         ("[[schedule]]\nname = \"x\"\nmax_wait_steps = -1\n", &["error[C004]", "schedule.0.max_wait_steps"]),
-        ("preset = \"nanogpt-cpi\"\n", &["error[C011]: there is no preset `nanogpt-cpi`", "my.toml:1", "`nanogpt-cpu`?"]),
+        (
+            "preset = \"nanogpt-cpi\"\n",
+            &["error[C011]: there is no preset `nanogpt-cpi`", "my.toml:1", "`nanogpt-cpu`?"],
+        ),
         ("preset = 3\n", &["error[C002]"]),
         ("seed = \n", &["error[C009]: not TOML", "--> my.toml:1"]),
         ("seed = 1\nseed = 2\n", &["error[C009]", "my.toml:2"]),
-        ("[model]\nn_head = 3\n", &["error[C014]: 3 heads do not divide a width of 128", "--> my.toml:2  model.n_head = 3"]),
+        (
+            "[model]\nn_head = 3\n",
+            &["error[C014]: 3 heads do not divide a width of 128", "--> my.toml:2  model.n_head = 3"],
+        ),
         ("[model]\nn_head = 3\n", &["with: default  model.n_embd = 128", "hint: 2 heads would do"]),
         ("[model]\nlora_rank = 500\n", &["error[C014]: a LoRA adapter of rank 500"]),
         ("[model]\nlora_alpha = 8.0\n", &["error[C014]: `model.lora_alpha` would have no effect", "model.lora_rank"]),

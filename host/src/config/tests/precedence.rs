@@ -38,10 +38,7 @@ fn sources(knob: &'static Knob) -> Vec<(String, Box<dyn Fn(Setup, &str) -> Setup
     let [host, trios, alias] = knob.ranked_variables();
     for (prefix, names) in [("HOST_*", host), ("TRIOS_*", trios), ("alias", alias)] {
         if let Some(name) = names.into_iter().next() {
-            sources.push((
-                format!("{prefix}:{name}"),
-                Box::new(move |setup, text| setup.variable(&name, text)),
-            ));
+            sources.push((format!("{prefix}:{name}"), Box::new(move |setup, text| setup.variable(&name, text))));
         }
     }
     sources.push((
@@ -82,11 +79,7 @@ fn the_higher_source_wins_for_every_knob_and_pair_and_the_trace_says_so() {
                 assert!(origin.source.to_string().starts_with(high_name), "{}: {}", knob.key, origin.source);
                 assert_eq!(origin.overrides.len(), 1, "{}: {high_name} over {low_name}", knob.key);
                 let trace = crate::config::trace::line(&resolved, &[]);
-                let said = format!(
-                    "{}=({}, src={high_name}",
-                    knob.name,
-                    expected(&texts[1]),
-                );
+                let said = format!("{}=({}, src={high_name}", knob.name, expected(&texts[1]),);
                 assert!(trace.contains(&said), "{said} in {trace}");
                 let over = format!(", overrides {} from {low_name}", expected(&texts[0]));
                 assert!(trace.contains(&over), "{over} in {trace}");

@@ -98,8 +98,12 @@ fn group() -> impl Strategy<Value = GroupSettings> {
 
 fn projection() -> impl Strategy<Value = ProjectionSettings> {
     let inputs = proptest::collection::btree_map(text(), path(), 0..3);
-    (text(), text(), inputs, hyper())
-        .prop_map(|(label, pattern, inputs, hyper)| ProjectionSettings { label, pattern, inputs, hyper })
+    (text(), text(), inputs, hyper()).prop_map(|(label, pattern, inputs, hyper)| ProjectionSettings {
+        label,
+        pattern,
+        inputs,
+        hyper,
+    })
 }
 
 fn operation() -> impl Strategy<Value = OperationSettings> {

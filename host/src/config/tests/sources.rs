@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{
     Source,
     presets::PRESETS,
-    settings::{GroupSettings, HyperValue, LrScheduleKind},
+    settings::{HyperValue, LrScheduleKind},
     trace,
 };
 
@@ -42,8 +42,11 @@ fn the_preset_of_nanogpt_is_its_cpu_recipe() {
     // 1e-3 → 1e-4
     assert_eq!((settings.optimizer.hyper.get("lr"), lr.min_ratio), (Some(&HyperValue::Number(1e-3)), 0.1));
     assert_eq!(settings.data.val_fraction, 0.1);
-    let decay = |group: &GroupSettings| group.hyper.get("weight_decay").cloned();
-    assert_eq!(settings.group.iter().map(decay).collect::<Vec<_>>(), [None, Some(HyperValue::Number(0.0))]);
+    let hyper = |name: &str| settings.optimizer.hyper.get(name).cloned();
+    for (name, value) in [("beta1", 0.9), ("beta2", 0.99), ("weight_decay", 0.1)] {
+        assert_eq!(hyper(name), Some(HyperValue::Number(value)), "{name}");
+    }
+    assert!(settings.group.is_empty(), "the default groups spare vectors from decay");
 }
 
 #[test]
@@ -168,7 +171,8 @@ fn tags_of_existing_deployments_are_recorded() {
 
 #[test]
 fn groups_of_a_file_replace_those_of_its_preset_as_a_whole() {
-    let text = "preset = \"nanogpt-cpu\"\n[[group]]\npattern = \"*\"\nbeta2 = 0.9\n";
+    assert!(Setup::new().flag("preset", "nanogpt-cpu-muon").good().settings.group.len() > 1);
+    let text = "preset = \"nanogpt-cpu-muon\"\n[[group]]\npattern = \"*\"\nbeta2 = 0.9\n";
     let settings = Setup::new().config(text).good().settings;
     assert_eq!(settings.group.len(), 1);
     assert_eq!(settings.group[0].hyper.keys().collect::<Vec<_>>(), ["beta2"]);
@@ -176,17 +180,18 @@ fn groups_of_a_file_replace_those_of_its_preset_as_a_whole() {
 
 #[test]
 fn a_preset_tuned_for_another_optimizer_gives_way_and_says_so() {
-    let tuned = Setup::new().flag("preset", "nanogpt-cpu").flag("optimizer", "adamw").good();
-    assert!(tuned.settings.optimizer.hyper.contains_key("beta2") && !tuned.settings.group.is_empty());
+    let tuned = Setup::new().flag("preset", "nanogpt-cpu-muon").flag("optimizer", "muon").good();
+    assert!(tuned.settings.optimizer.hyper.contains_key("lr") && !tuned.settings.group.is_empty());
 
-    let other = Setup::new().flag("preset", "nanogpt-cpu").variable("OPTIMIZER", "sgdm").set("optimizer.momentum=0.5");
+    let other =
+        Setup::new().flag("preset", "nanogpt-cpu-muon").variable("OPTIMIZER", "sgdm").set("optimizer.momentum=0.5");
     let resolved = other.good();
     assert_eq!(resolved.settings.optimizer.hyper.keys().collect::<Vec<_>>(), ["momentum"]);
     assert!(resolved.settings.group.is_empty());
     assert_eq!(resolved.settings.train.steps, 2000, "the rest of the preset holds");
     let line = trace::line(&resolved, &[]);
-    assert!(line.contains("opt=(sgdm, src=alias:OPTIMIZER, overrides adamw from preset:nanogpt-cpu)"), "{line}");
-    assert!(line.contains("tunes [optimizer] and [[group]] for adamw: set aside for sgdm"), "{line}");
+    assert!(line.contains("opt=(sgdm, src=alias:OPTIMIZER, overrides muon from preset:nanogpt-cpu-muon)"), "{line}");
+    assert!(line.contains("tunes [optimizer] and [[group]] for muon: set aside for sgdm"), "{line}");
 
     // a file is taken at its word: the plugin's own schema refuses what does not fit
     let file = Setup::new().config("[optimizer]\nlabel = \"adamw\"\nbeta2 = 0.9\n").flag("optimizer", "sgdm").good();
@@ -223,7 +228,9 @@ fn hyper_parameters_nobody_set_are_filled_from_below() {
     resolved.fill_hyper("beta1", HyperValue::Number(0.9), Source::Registry);
     assert_eq!(resolved.settings.optimizer.hyper["lr"], HyperValue::Number(0.5));
     let line = trace::line(&resolved, &[("registry", "registry.toml sha256=ab".into())]);
-    assert!(line.starts_with("[entrypoint-trace] seed=(1337, src=default) steps=(1000, src=default) lr=(0.5, src=flag)"));
+    assert!(
+        line.starts_with("[entrypoint-trace] seed=(1337, src=default) steps=(1000, src=default) lr=(0.5, src=flag)")
+    );
     assert!(line.contains(" optimizer.beta1=(0.9, src=registry)"), "{line}");
     assert!(line.ends_with(" registry=registry.toml sha256=ab"), "{line}");
     assert_eq!(line.lines().count(), 1);

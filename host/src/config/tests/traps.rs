@@ -1,7 +1,7 @@
 //! Mistakes of the trainer this house comes from, each as a test that would have caught it.
 
 use super::*;
-use crate::config::{for_resume, trace, write};
+use crate::config::{for_resume, trace, unchanged, write};
 
 #[test]
 fn num_attn_layers_4_builds_4_not_2() {
@@ -66,7 +66,8 @@ fn a_resumed_run_keeps_its_settings_and_refuses_variables_that_disagree() {
         pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     };
     for agreeing in [&[][..], &[("SEED", "5")], &[("OPTIMIZER", "lion"), ("STEPS", "50"), ("HOST_CC", "gcc")]] {
-        let resumed = for_resume(&config, &variables(agreeing), setup.cwd()).unwrap();
+        let (resumed, faults) = for_resume(&config, &variables(agreeing), setup.cwd());
+        assert!(faults.0.is_empty(), "{faults}");
         assert_eq!(resumed.settings, started.settings);
     }
     for (name, value, said) in [
@@ -76,7 +77,34 @@ fn a_resumed_run_keeps_its_settings_and_refuses_variables_that_disagree() {
         ("SEED", "x", "error[C003]"),
         ("OPTIMISER", "lion", "error[C006]"),
     ] {
-        let faults = for_resume(&config, &variables(&[(name, value)]), setup.cwd()).unwrap_err().to_string();
+        let faults = for_resume(&config, &variables(&[(name, value)]), setup.cwd()).1.to_string();
         assert!(faults.contains(said) && faults.contains(&format!("--> {name}={value}")), "{faults}");
+    }
+
+    let missing = setup.cwd().join("none/config.toml");
+    assert!(for_resume(&missing, &Variables::new(), setup.cwd()).1.to_string().contains("error[C008]"));
+}
+
+/// `host train … --resume` repeats the command line of the run; what it changes is refused, whatever the key.
+#[test]
+fn flags_beside_resume_may_repeat_but_not_change_the_run() {
+    let first = || Setup::new().flag("optimizer", "lion").set("optimizer.beta2=0.95").set("lr_schedule.kind=linear");
+    let written = write::config_toml(&first().good().settings);
+    let told = |setup: Setup| {
+        let setup = setup.file("run/config.toml", &written).flag("run-dir", "run");
+        let told = examine(&setup.flags, &setup.variables, setup.cwd());
+        let (resolved, faults) = unchanged(told, &setup.cwd().join("run/config.toml"), setup.cwd());
+        assert_eq!(resolved.settings.optimizer, first().good().settings.optimizer);
+        faults.to_string()
+    };
+    assert_eq!(told(first()), "");
+    for (setup, said) in [
+        (first().set("optimizer.beta1=0.5"), "the run has optimizer.beta1=not set and cannot be resumed with 0.5"),
+        (first().flag("steps", "7"), "the run has train.steps=1000 and cannot be resumed with 7"),
+        (first().flag("data", "x.txt"), "the run has data.train=not set"),
+        (first().flag("config", "none.toml"), "error[C008]"),
+    ] {
+        let faults = told(setup);
+        assert!(faults.contains(said), "{said} in {faults}");
     }
 }
