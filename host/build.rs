@@ -1,7 +1,11 @@
 //! Lets every target find libtorch at run time, and compiles the shim to libtorch's threads.
 //! Does not look for libtorch itself: torch-sys did, and says where.
 
-use std::{env, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn main() {
     let lib = libtorch_lib();
@@ -28,6 +32,9 @@ fn main() {
         println!("cargo::rustc-link-lib=dylib={name}");
     }
 
+    println!("cargo::rustc-env=HOST_LIBTORCH_VERSION={}", libtorch_version(&lib));
+    println!("cargo::rustc-env=HOST_RUSTC_VERSION={}", rustc_version());
+
     // The folder libtorch was linked from, then the folders of a bundle: `bin/host` beside `lib`, or `lib` beside `host`.
     for folder in [lib.display().to_string(), "$ORIGIN/../lib".into(), "$ORIGIN/lib".into()] {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
@@ -44,4 +51,22 @@ fn libtorch_lib() -> PathBuf {
     lib.canonicalize().unwrap_or_else(|error| {
         panic!("{}: {error}; `cargo xtask setup` installs libtorch, or set LIBTORCH to its folder", lib.display())
     })
+}
+
+/// As the folder says: a wheel carries `version.py`, an archive `build-version`.
+fn libtorch_version(lib: &Path) -> String {
+    let root = lib.parent().unwrap_or(lib);
+    if let Ok(text) = fs::read_to_string(root.join("build-version")) {
+        return text.trim().to_string();
+    }
+    let text = fs::read_to_string(root.join("version.py")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
+    line.map_or_else(|| "unknown".to_string(), |version| version.trim_matches(['\'', '"']).to_string())
+}
+
+fn rustc_version() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    text.unwrap_or_else(|_| "unknown".to_string())
 }

@@ -19,7 +19,7 @@ fn a_crate_outside_the_workspace_builds_without_libtorch_and_trains() {
             sdk.display().to_string()
         ),
     );
-    shop.write("halfway/src/lib.rs", include_str!("plugins/outside.rs"));
+    shop.write("halfway/src/lib.rs", include_str!("fixtures/outside.rs"));
     let built = Command::new(env!("CARGO"))
         .args(["build", "--offline", "--quiet"])
         .current_dir(shop.path().join("halfway"))

@@ -10,24 +10,32 @@ use crate::{
     random::Stream,
 };
 
-/// `prompt` and `n` tokens after it.
+/// How text is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling<'a> {
+    /// Text to continue.
+    pub prompt: &'a str,
+    /// Tokens to draw.
+    pub tokens: usize,
+    /// Divides the scores; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Draw among this many of the likeliest.
+    pub top_k: Option<usize>,
+    /// Decides the draws.
+    pub seed: u64,
+}
+
+/// The prompt and as many tokens after it as asked for.
 ///
 /// A next token is drawn from the softmax of the scores over `temperature`; temperature 0 takes the likeliest. With
 /// `top_k` only the k likeliest tokens take part. The context is the last block_size tokens. After an empty prompt the
 /// text begins as after a line's end, or after the first token of the vocabulary where there is no such character.
 ///
 /// # Errors
-/// `C104` if the temperature is negative or not finite, or top_k is 0; `D103` if the prompt holds a character that is
+/// `C104` if the temperature is negative or not finite, or top_k is 0; `D403` if the prompt holds a character that is
 /// not in the vocabulary; `N101` if the scores are not finite; `E101` if libtorch fails.
-pub fn generate(
-    model: &Gpt,
-    tokenizer: &Tokenizer,
-    prompt: &str,
-    n: usize,
-    temperature: f64,
-    top_k: Option<usize>,
-    seed: u64,
-) -> Result<String, Fault> {
+pub fn generate(model: &Gpt, tokenizer: &Tokenizer, sampling: &Sampling) -> Result<String, Fault> {
+    let Sampling { prompt, tokens: n, temperature, top_k, seed } = *sampling;
     if !(temperature >= 0.0 && temperature.is_finite()) {
         let message = format!("temperature = {temperature} is not a number from 0 on");
         return Err(Fault::new("C104", Exit::Config, message));
@@ -127,16 +135,28 @@ mod tests {
         )
     }
 
+    fn sampled(
+        model: &Gpt,
+        tokenizer: &Tokenizer,
+        prompt: &str,
+        tokens: usize,
+        temperature: f64,
+        top_k: Option<usize>,
+        seed: u64,
+    ) -> Result<String, Fault> {
+        generate(model, tokenizer, &Sampling { prompt, tokens, temperature, top_k, seed })
+    }
+
     #[test]
     fn a_seed_is_a_text() {
         let (model, tokenizer) = model();
-        let text = |seed| generate(&model, &tokenizer, "abc", 40, 1.0, None, seed).unwrap();
+        let text = |seed| sampled(&model, &tokenizer, "abc", 40, 1.0, None, seed).unwrap();
         assert_eq!(text(1), text(1));
         assert_ne!(text(1), text(2));
         assert!(text(1).starts_with("abc"));
         assert_eq!(text(1).chars().count(), 43);
         assert_eq!(
-            generate(&model, &tokenizer, "", 5, 1.0, None, 1)
+            sampled(&model, &tokenizer, "", 5, 1.0, None, 1)
                 .unwrap()
                 .chars()
                 .count(),
@@ -148,7 +168,7 @@ mod tests {
     fn temperature_zero_and_top_one_take_the_likeliest() {
         let (model, tokenizer) = model();
         let text = |temperature, top_k, seed| {
-            generate(&model, &tokenizer, "a", 20, temperature, top_k, seed).unwrap()
+            sampled(&model, &tokenizer, "a", 20, temperature, top_k, seed).unwrap()
         };
         assert_eq!(text(0.0, None, 1), text(1.0, Some(1), 2));
     }
@@ -202,11 +222,11 @@ mod tests {
     fn faults() {
         let (model, tokenizer) = model();
         let code = |prompt, temperature, top_k| {
-            generate(&model, &tokenizer, prompt, 1, temperature, top_k, 1)
+            sampled(&model, &tokenizer, prompt, 1, temperature, top_k, 1)
                 .unwrap_err()
                 .code
         };
-        assert_eq!(code("x", 1.0, None), "D103");
+        assert_eq!(code("x", 1.0, None), "D403");
         assert_eq!(code("a", -1.0, None), "C104");
         assert_eq!(code("a", f64::NAN, None), "C104");
         assert_eq!(code("a", 1.0, Some(0)), "C104");

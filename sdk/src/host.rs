@@ -75,8 +75,8 @@ pub enum Level {
     Debug = 3,
 }
 
-/// Writes to the run's log. Nothing is written where there is no host, such as in a plugin's own tests. Not for elementwise
-/// rules: kernels are pure.
+/// Writes to the run's log. Nothing is written where there is no host, such as in a plugin's own tests. Not for
+/// elementwise rules: kernels are pure.
 pub fn log(level: Level, message: &str) {
     if let Some(write) = HOST.get().and_then(|host| table_entry!(host.core, CoreTable, log)) {
         write(level as u32, RStr::from_str(message));

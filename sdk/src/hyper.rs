@@ -48,7 +48,7 @@ impl Knob {
     }
 
     /// Whether the value decides which rule it is (a flag or a choice), and not only what it computes.
-    pub(crate) fn decides(&self) -> bool {
+    pub fn is_switch(&self) -> bool {
         self.kind != Kind::Number
     }
 
@@ -97,18 +97,18 @@ pub(crate) fn numbers<H: Record<f64>>(values: &[f64]) -> Result<H> {
 /// Flags and choices where they are plain numbers: in rules over whole tensors, projections, architecture operations.
 pub trait Switch {
     /// Whether a [`flag`] is on.
-    fn is_on(self) -> bool;
+    fn is_on(&self) -> bool;
     /// Whether a [`choice`] is the one with this index.
-    fn is(self, index: usize) -> bool;
+    fn is(&self, index: usize) -> bool;
 }
 
 impl Switch for f64 {
-    fn is_on(self) -> bool {
-        self != 0.0
+    fn is_on(&self) -> bool {
+        *self != 0.0
     }
 
-    fn is(self, index: usize) -> bool {
-        self == index as f64
+    fn is(&self, index: usize) -> bool {
+        *self == index as f64
     }
 }
 

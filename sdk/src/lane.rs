@@ -1,17 +1,17 @@
 //! The arithmetic a rule may use: [`Lane`], one element of a tensor, and [`Scalar`], one number for the whole tensor.
 //! No comparison gives a Rust `bool` and nothing converts to a number, so a branch on data does not compile.
 //!
-//! All operations but the four marked on [`Lane`] give the same bits on every machine: they are exactly rounded, or defined
-//! by comparison and selection.
+//! All operations but the four marked on [`Lane`] give the same bits on every machine: they are exactly rounded, or
+//! defined by comparison and selection.
 
 use core::fmt::Debug;
 use core::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 /// One element: f32 or f64 in a kernel, a symbol when the rule is recorded.
 ///
-/// Lanes, [`Scalar`]s and f64 literals mix in `+ − · /`, with the lane or scalar on the left of a literal. A scalar that meets
-/// a lane is rounded to the lane's precision; a lane is divided by a scalar through the scalar's reciprocal, taken once in
-/// f64.
+/// Lanes, [`Scalar`]s and f64 literals mix in `+ − · /`, with the lane or scalar on the left of a literal. A scalar
+/// that meets a lane is rounded to the lane's precision; a lane is divided by a scalar through the scalar's reciprocal,
+/// taken once in f64.
 ///
 /// ```compile_fail
 /// # use sdk::Lane;
@@ -181,8 +181,8 @@ impl<L: Lane> Scalar<L> {
         other.gt(self).select(self, other)
     }
 
-    /// Whether a [`flag`](crate::flag) is on. Flags and choices are the only values a rule may branch on with `if`: each
-    /// setting is another rule, recorded and fingerprinted as such. Asked of a number, recording fails.
+    /// Whether a [`flag`](crate::flag) is on. Flags and choices are the only values a rule may branch on with `if`:
+    /// each setting is another rule, recorded and fingerprinted as such. Asked of a number, recording fails.
     #[inline(always)]
     pub fn is_on(self) -> bool {
         self.0.setting() != 0.0

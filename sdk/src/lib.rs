@@ -96,7 +96,7 @@ pub use projection::Projection;
 pub use record::{Nothing, Record};
 pub use rule::{Elementwise, Step};
 pub use sdk_derive::Record;
-pub use state::{ShapeKind, Slot};
+pub use state::{ShapeKind, Slot, descriptors as slot_descriptors};
 pub use tensor::{Device, Dtype, Tensor};
 
 // What the macros name.
@@ -104,3 +104,6 @@ pub use tensor::{Device, Dtype, Tensor};
 pub use abi_stable;
 #[doc(hidden)]
 pub use inventory;
+
+/// Version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

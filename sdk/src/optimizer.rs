@@ -1,6 +1,5 @@
-//! Rules over whole tensors, written with the host's operations: for what an elementwise rule cannot say, such as a matrix
-//! product.
-//! Tensors are the host's; a rule only says how they follow from each other.
+//! Rules over whole tensors, for what an elementwise rule cannot say, such as a matrix product.
+//! Tensors and operations are the host's; a rule only says how they follow from each other.
 
 use crate::{Knob, Record, Result, Slot, Tensor};
 
@@ -17,7 +16,8 @@ pub struct TensorStep {
 
 /// A rule over whole tensors.
 ///
-/// Parameters of one shape come stacked: `x`, `g`, the slots and the result are `[batch, …shape]`, also for a batch of one.
+/// Parameters of one shape come stacked: `x`, `g`, the slots and the result are `[batch, …shape]`, also for a batch of
+/// one.
 ///
 /// ```
 /// use sdk::*;

@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 
 /// A struct whose fields all have one type `T`, known by name and by index.
 ///
-/// One struct serves several readings: `Hyper<Knob>` is a schema, `Hyper<f64>` are numbers, `Hyper<Scalar<L>>` are symbols;
-/// `State<Slot>` declares, `State<L>` computes. Derived:
+/// One struct serves several readings: `Hyper<Knob>` is a schema, `Hyper<f64>` are numbers, `Hyper<Scalar<L>>` are
+/// symbols; `State<Slot>` declares, `State<L>` computes. Derived:
 ///
 /// ```
 /// use sdk::Record;
@@ -46,15 +46,22 @@ pub trait Record<T: Copy>: Copy {
 }
 
 /// A record without fields: for a rule without state, a projection without inputs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Nothing<T>(PhantomData<T>);
+
+impl<T> Default for Nothing<T> {
+    #[inline(always)]
+    fn default() -> Self {
+        Nothing(PhantomData)
+    }
+}
 
 impl<T: Copy> Record<T> for Nothing<T> {
     const NAMES: &'static [&'static str] = &[];
 
     #[inline(always)]
     fn build(_: impl FnMut(usize) -> T) -> Self {
-        Nothing(PhantomData)
+        Nothing::default()
     }
 
     #[inline(always)]

@@ -1,8 +1,9 @@
 //! Elementwise rules: new value and new state of each element from that element alone.
 //! What runs them is elsewhere: `cpu` as a kernel, `tape` as an expression.
 //!
-//! Rules that first sum over a tensor (LAMB's norms) or over all tensors (Prodigy's estimate) will be further traits beside
-//! [`Elementwise`], each with `measure` before `update`; kernel and tape already take `update` as they will need it.
+//! Rules that first sum over a tensor (LAMB's norms) or over all tensors (Prodigy's estimate) will be further traits
+//! beside [`Elementwise`], each with `measure` before `update`; kernel and tape take `update` as they will
+//! need it.
 
 use crate::{Knob, Lane, Record, Scalar, Slot};
 
@@ -29,8 +30,8 @@ impl<L: Lane> Step<L> {
 
 /// A rule that runs on each element: new x from x, g and the state, which it moves on.
 ///
-/// Written once, read three ways: with SIMD lanes it is the CPU kernel, with recording lanes it is an expression, from which
-/// come the formula, the fingerprint and kernels for other devices. The crate's front page shows one whole.
+/// Written once, read three ways: with SIMD lanes it is the CPU kernel, with recording lanes it is an expression, from
+/// which come the formula, the fingerprint and kernels for other devices. The crate's front page shows one whole.
 pub trait Elementwise: 'static {
     /// Hyper-parameters.
     type Hyper<T: Copy>: Record<T>;

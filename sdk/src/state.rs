@@ -1,5 +1,5 @@
-//! State slots: the tensors an optimizer keeps per parameter. A rule declares them; the host makes, keeps and saves them.
-//! Holds no tensors.
+//! State slots: the tensors an optimizer keeps per parameter.
+//! Holds none: a rule declares them; the host makes, keeps and saves them.
 
 use crate::Record;
 use crate::abi::SlotDescriptor;
@@ -7,9 +7,9 @@ use crate::record::values;
 
 /// One named tensor of optimizer state per parameter. Its name is the field's.
 ///
-/// The degrees say how the slot's values scale when the parameter or its gradient is scaled, so that state can be carried
-/// over when the network changes: a first moment has gradient degree 1, a second moment 2, a copy of the parameter has value
-/// degree 1.
+/// The degrees say how the slot's values scale when the parameter or its gradient is scaled, so that state can be
+/// carried over when the network changes: a first moment has gradient degree 1, a second moment 2, a copy of the
+/// parameter has value degree 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slot {
     start: Start,
@@ -76,8 +76,8 @@ impl Slot {
         Slot { shape, ..self }
     }
 
-    /// Only there if a flag is on. A slot that is not there reads as zeros in an elementwise rule, and what is written to it
-    /// is dropped.
+    /// Only there if a flag is on. A slot that is not there reads as zeros in an elementwise rule, and what is written
+    /// to it is dropped.
     pub const fn only_if(self, flag: f64) -> Slot {
         Slot { present: flag != 0.0, ..self }
     }

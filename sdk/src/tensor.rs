@@ -267,8 +267,8 @@ impl<'t> Tensor<'t> {
         pow_scalar: Number;
         /// `max(a, x)`, elementwise.
         max_scalar: Number;
-        /// Sum over these dimensions, which are kept with size 1; over all, to a tensor without dimensions, where none is
-        /// given.
+        /// Sum over these dimensions, which are kept with size 1; over all, to a tensor without dimensions, where none
+        /// is given.
         sum: Reduction;
         /// Mean, as [`Tensor::sum`].
         mean: Reduction;

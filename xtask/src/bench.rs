@@ -1,14 +1,19 @@
-//! `cargo xtask bench`: the criterion benches.
+//! `cargo xtask bench`: the criterion benches, or the peers.
 //! Measures nothing itself.
 
 use anyhow::Result;
 
 use crate::failure::{Failure, USAGE};
 use crate::workspace::Workspace;
-use crate::{setup, step, train};
+use crate::{peers, setup, step, train};
 
 /// Runs all benches, or the one named; what follows the name goes to criterion.
 pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+    if let [name, rest @ ..] = args
+        && name == "peers"
+    {
+        return peers::run(workspace, rest);
+    }
     setup::run(workspace)?;
     // The benches load the plugins as the host does, so these have to be there first.
     step::run(&mut train::build(workspace)?)?;

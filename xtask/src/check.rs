@@ -3,26 +3,32 @@
 
 use anyhow::Result;
 
-use crate::failure::{CHECK, Failure};
+use crate::failure::{CHECK, Failure, USAGE};
 use crate::workspace::Workspace;
-use crate::{house_rules, setup, step, test};
+use crate::{error_codes, house_rules, setup, step, test};
 
 type Part = (&'static str, fn(&Workspace) -> Result<()>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("format", format),
-    ("house rules", house_rules::sources),
+    ("house-rules", house_rules::sources),
     ("dependencies", house_rules::dependencies),
+    ("error-codes", error_codes::check),
     ("clippy", clippy),
     ("docs", docs),
     ("tests", |workspace| test::run_tests(workspace, &[])),
 ];
 
-/// Runs every part and fails if any has failed.
-pub fn run(workspace: &Workspace) -> Result<()> {
+/// Runs every part, or those named, and fails if any has failed.
+pub fn run(workspace: &Workspace, names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        let known = PARTS.map(|(part, _)| part).join(", ");
+        return Err(Failure::new(USAGE, format!("no part `{unknown}`; there are {known}")).into());
+    }
     setup::run(workspace)?;
     let mut outcomes = Vec::new();
-    for (name, part) in PARTS {
+    for (name, part) in PARTS.into_iter().filter(|(part, _)| names.is_empty() || names.iter().any(|name| name == part))
+    {
         eprintln!("\n== {name}");
         let outcome = part(workspace);
         if let Err(error) = &outcome

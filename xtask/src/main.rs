@@ -1,13 +1,17 @@
-//! The repository's own commands: `cargo xtask setup | train | test | check | bench`.
+//! The repository's own commands: `cargo xtask setup | train | test | check | bench | docs`.
 //! Does no training and no testing itself; it brings the tools together and starts them.
 
 mod bench;
 mod check;
+mod docs;
+mod error_codes;
 mod failure;
 mod house_rules;
 mod libtorch;
 mod machine;
+mod peers;
 mod pip;
+mod pytorch;
 mod setup;
 mod step;
 mod test;
@@ -26,10 +30,13 @@ usage: cargo xtask <command> [arguments]
 
   setup            install libtorch 2.11.0 into .libtorch/ (nothing to do when it is there)
   train [args]     setup, build host and plugins, then `host train [args]`;
-                   without arguments a small GPT learns the embedded corpus in about a minute
+                   without arguments: `--preset default`, a small GPT on the embedded corpus
   test [args]      setup, build, then every test; [args] go to `cargo test --workspace`
-  check            setup, then all that a change must pass: format, clippy, tests, docs, house rules
+  check [part…]    setup, then all that a change must pass, or the parts named:
+                   format, house-rules, dependencies, error-codes, clippy, docs, tests
   bench [name]     criterion benches, or the one named
+  bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)
+  docs             write the reference pages that are made from the code
 
 environment:
   LIBTORCH         a libtorch 2.11 of your own; setup then checks it and installs nothing
@@ -67,8 +74,9 @@ fn run(verb: Option<&str>, args: &[String]) -> anyhow::Result<()> {
         "setup" => no_arguments(verb, args).and_then(|()| setup::run(&workspace).map(drop)),
         "train" => train::run(&workspace, args),
         "test" => test::run(&workspace, args),
-        "check" => no_arguments(verb, args).and_then(|()| check::run(&workspace)),
+        "check" => check::run(&workspace, args),
         "bench" => bench::run(&workspace, args),
+        "docs" => no_arguments(verb, args).and_then(|()| docs::run(&workspace)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -70,7 +70,8 @@ pub fn unpack(set: Set, folder: &Path, scratch: &Path) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    let hint = "read pip's own message above; an old pip may not know these wheels (`python3 -m pip install --upgrade pip`); \
+    let hint = "read pip's own message above; an old pip may not know these wheels \
+                (`python3 -m pip install --upgrade pip`); \
                 without network, copy a libtorch 2.11.0 here and set LIBTORCH to its folder";
     Err(Failure::new(ENVIRONMENT, "pip could not install libtorch").hint(hint).into())
 }

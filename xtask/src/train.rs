@@ -15,6 +15,9 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 
     let mut host = Command::new(workspace.host()?);
     host.arg("train").args(args);
+    if args.is_empty() {
+        host.args(["--preset", "default"]);
+    }
     let registry = workspace.root.join("registry.toml");
     if !std::path::Path::new("registry.toml").exists() && !names_registry(args) {
         // Started from a folder inside the repository: the host looks in the working directory only.

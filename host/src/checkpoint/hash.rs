@@ -16,12 +16,10 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// One hash for a set of named tensors: equal exactly where names, element types, shapes and bits are.
@@ -97,11 +95,7 @@ impl Hashes {
     pub fn parse(text: &str) -> Option<Hashes> {
         let mut lines = text.lines();
         let mut next = |name| lines.next()?.strip_suffix(name).map(str::to_owned);
-        let files = [
-            next("  model.safetensors")?,
-            next("  optimizer.safetensors")?,
-            next("  state.json")?,
-        ];
+        let files = [next("  model.safetensors")?, next("  optimizer.safetensors")?, next("  state.json")?];
         let parameters = lines.next()?.strip_prefix("# parameters ")?.to_owned();
         let hashes = Hashes { files, parameters };
         (hashes.to_text() == text).then_some(hashes)
@@ -130,13 +124,7 @@ mod tests {
     #[test]
     fn the_hash_is_the_documented_one() {
         let mut bytes = Vec::new();
-        for part in [
-            &1u64.to_le_bytes()[..],
-            b"w",
-            &3u64.to_le_bytes(),
-            b"F32",
-            &2u64.to_le_bytes(),
-        ] {
+        for part in [&1u64.to_le_bytes()[..], b"w", &3u64.to_le_bytes(), b"F32", &2u64.to_le_bytes()] {
             bytes.extend_from_slice(part);
         }
         for number in [1u64, 2, 8] {
@@ -145,14 +133,8 @@ mod tests {
         bytes.extend_from_slice(&1.5f32.to_le_bytes());
         bytes.extend_from_slice(&(-2.0f32).to_le_bytes());
         let tensor = Tensor::from_slice(&[1.5f32, -2.0]).reshape([1, 2]);
-        assert_eq!(
-            parameter_hash(&[("w".to_owned(), tensor)]).unwrap(),
-            sha256(&bytes)
-        );
-        assert_eq!(
-            sha256(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(parameter_hash(&[("w".to_owned(), tensor)]).unwrap(), sha256(&bytes));
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
@@ -167,27 +149,17 @@ mod tests {
             ("w", Tensor::from_slice(&[1.0f32, -0.0, 3.0, 4.0])),
             ("w", Tensor::from_slice(&[1.0f32, 0.0, 3.0, 4.0000005])),
         ];
-        let hashes: std::collections::BTreeSet<String> = variants
-            .iter()
-            .map(|(name, t)| parameter_hash(&[((*name).to_owned(), t.copy())]).unwrap())
-            .collect();
+        let hashes: std::collections::BTreeSet<String> =
+            variants.iter().map(|(name, t)| parameter_hash(&[((*name).to_owned(), t.copy())]).unwrap()).collect();
         assert_eq!(hashes.len(), variants.len());
     }
 
     #[test]
     fn the_file_is_read_exactly_as_written() {
-        let hashes = Hashes {
-            files: ["a".repeat(64), "b".repeat(64), "c".repeat(64)],
-            parameters: "d".repeat(64),
-        };
+        let hashes = Hashes { files: ["a".repeat(64), "b".repeat(64), "c".repeat(64)], parameters: "d".repeat(64) };
         let text = hashes.to_text();
         assert_eq!(Hashes::parse(&text), Some(hashes));
-        for wrong in [
-            "",
-            &text[..text.len() - 1],
-            &text.replace("optimizer", "optimiser"),
-            &format!("{text}\n"),
-        ] {
+        for wrong in ["", &text[..text.len() - 1], &text.replace("optimizer", "optimiser"), &format!("{text}\n")] {
             assert_eq!(Hashes::parse(wrong), None, "{wrong}");
         }
     }

@@ -28,17 +28,9 @@ use crate::{
 /// # Errors
 /// D203 there is none.
 pub fn find(path: &Path) -> Result<PathBuf, Fault> {
-    if path.join(HASH).exists()
-        || path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|n| step_of(n).is_some())
+    if path.join(HASH).exists() || path.file_name().and_then(|name| name.to_str()).is_some_and(|n| step_of(n).is_some())
     {
-        return if path.is_dir() {
-            Ok(path.to_owned())
-        } else {
-            Err(none_at(path))
-        };
+        return if path.is_dir() { Ok(path.to_owned()) } else { Err(none_at(path)) };
     }
     for folder in [path.join("checkpoints"), path.to_owned()] {
         if let Some(found) = pointer::latest_in(&folder)? {
@@ -48,12 +40,18 @@ pub fn find(path: &Path) -> Result<PathBuf, Fault> {
     Err(none_at(path))
 }
 
+/// The checkpoint that a run directory would go on from; none where it has none yet.
+///
+/// # Errors
+/// D203 `latest` names one that is not there.
+pub fn find_latest(run: &Path) -> Result<Option<PathBuf>, Fault> {
+    pointer::latest_in(&run.join("checkpoints"))
+}
+
 fn none_at(path: &Path) -> Fault {
-    let fault =
-        Fault::new("D203", Exit::Data, "there is no checkpoint").at(path.display().to_string());
+    let fault = Fault::new("D203", Exit::Data, "there is no checkpoint").at(path.display().to_string());
     if RunDirectory::holds_a_run(path) {
-        fault
-            .hint("the run ended before its first checkpoint; begin again in another run directory")
+        fault.hint("the run ended before its first checkpoint; begin again in another run directory")
     } else {
         fault.hint("give a run directory, or a folder `step-…` in its `checkpoints`")
     }
@@ -78,15 +76,9 @@ fn read(path: &Path) -> Result<Snapshot, Fault> {
     let (hashes, [model, optimizer, state]) = verified(path)?;
     let [model_file, optimizer_file, state_file] = Hashes::FILES.map(|name| path.join(name));
     let (step, state) = parse_state(&state).map_err(|reason| damaged(&state_file, reason))?;
-    let expected = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(step_of);
+    let expected = path.file_name().and_then(|name| name.to_str()).and_then(step_of);
     if expected.is_some_and(|expected| expected != step) {
-        return Err(damaged(
-            &state_file,
-            format!("it is of step {step}, in the folder of another"),
-        ));
+        return Err(damaged(&state_file, format!("it is of step {step}, in the folder of another")));
     }
     let (model, found) = tensors(&model_file, &model)?;
     if found != hashes.parameters {
@@ -98,12 +90,7 @@ fn read(path: &Path) -> Result<Snapshot, Fault> {
         ));
     }
     let (optimizer, _) = tensors(&optimizer_file, &optimizer)?;
-    Ok(Snapshot {
-        step,
-        model,
-        optimizer,
-        state,
-    })
+    Ok(Snapshot { step, model, optimizer, state })
 }
 
 /// The hashes and the three files, each verified.
@@ -121,12 +108,7 @@ fn verified(path: &Path) -> Result<(Hashes, [Vec<u8>; 3]), Fault> {
         *contents = read_file(&file)?;
         let found = sha256(contents);
         if found != *wanted {
-            return Err(differs(
-                &file,
-                "a file of the checkpoint is damaged",
-                wanted,
-                &found,
-            ));
+            return Err(differs(&file, "a file of the checkpoint is damaged", wanted, &found));
         }
     }
     Ok((hashes, contents))
@@ -135,26 +117,19 @@ fn verified(path: &Path) -> Result<(Hashes, [Vec<u8>; 3]), Fault> {
 fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
     fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Fault::new("D202", Exit::Data, "a file of the checkpoint is missing")
-                .at(path.display().to_string())
+            Fault::new("D202", Exit::Data, "a file of the checkpoint is missing").at(path.display().to_string())
         }
         _ => unreadable(path, &error),
     })
 }
 
 fn parse_state(bytes: &[u8]) -> Result<(u64, Map<String, Value>), String> {
-    let mut object: Map<String, Value> =
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let mut object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let format = object.get("checkpoint_format").and_then(Value::as_u64);
     if format != Some(FORMAT) {
-        return Err(format!(
-            "its format is {format:?}; this program reads {FORMAT}"
-        ));
+        return Err(format!("its format is {format:?}; this program reads {FORMAT}"));
     }
-    let step = object
-        .get("step")
-        .and_then(Value::as_u64)
-        .ok_or("it names no step")?;
+    let step = object.get("step").and_then(Value::as_u64).ok_or("it names no step")?;
     match object.remove("state") {
         Some(Value::Object(state)) => Ok((step, state)),
         _ => Err("it holds no state".into()),
@@ -171,8 +146,7 @@ fn tensors(path: &Path, bytes: &[u8]) -> Result<(Vec<(String, Tensor)>, String),
     for (name, view) in views {
         hasher.add(&name, view.dtype(), view.shape(), view.data());
         let tensor = from_bytes(view.dtype(), view.shape(), view.data(), Device::Cpu);
-        let tensor =
-            tensor.map_err(|fault| fault.at(path.display().to_string()).note("tensor", &name))?;
+        let tensor = tensor.map_err(|fault| fault.at(path.display().to_string()).note("tensor", &name))?;
         tensors.push((name, tensor));
     }
     Ok((tensors, hasher.finish()))
@@ -183,11 +157,7 @@ fn previous(path: &Path) -> Option<PathBuf> {
     let folder = path.parent()?;
     let step = step_of(path.file_name()?.to_str()?)?;
     let others = pointer::steps(folder).ok()?;
-    let before = others
-        .into_iter()
-        .rev()
-        .filter(|&other| other < step)
-        .map(|other| folder.join(folder_name(other)));
+    let before = others.into_iter().rev().filter(|&other| other < step).map(|other| folder.join(folder_name(other)));
     before.into_iter().find(|other| verified(other).is_ok())
 }
 
@@ -198,8 +168,5 @@ fn damaged(path: &Path, reason: String) -> Fault {
 }
 
 fn differs(path: &Path, message: &str, wanted: &str, found: &str) -> Fault {
-    Fault::new("D201", Exit::Data, message)
-        .at(path.display().to_string())
-        .note("wanted", wanted)
-        .note("found", found)
+    Fault::new("D201", Exit::Data, message).at(path.display().to_string()).note("wanted", wanted).note("found", found)
 }

@@ -17,7 +17,7 @@ pub mod retention;
 pub mod save;
 
 pub use hash::parameter_hash;
-pub use load::{find, load};
+pub use load::{find, find_latest, load};
 pub use pointer::{best, latest};
 pub use save::{Keep, Saved, save};
 

@@ -56,10 +56,9 @@ pub(super) fn named(folder: &Path, name: &str) -> Result<Option<u64>, Fault> {
                 .at(path.display().to_string())
                 .note("names", text.escape_debug().to_string());
             fault = match others.last() {
-                Some(last) => fault.note("checkpoints", others.join(", ")).hint(format!(
-                    "`--resume={}` goes on from there",
-                    folder.join(last).display()
-                )),
+                Some(last) => fault
+                    .note("checkpoints", others.join(", "))
+                    .hint(format!("`--resume={}` goes on from there", folder.join(last).display())),
                 None => fault.hint("there is no checkpoint; begin in another run directory"),
             };
             Err(fault)
@@ -71,8 +70,7 @@ pub(super) fn named(folder: &Path, name: &str) -> Result<Option<u64>, Fault> {
 pub(super) fn point(run: &RunDirectory, name: &str, step: u64) -> Result<(), Fault> {
     let file = Path::new("checkpoints").join(name);
     let text = format!("{}\n", folder_name(step));
-    run.write(&file.to_string_lossy(), text.as_bytes())
-        .map(drop)
+    run.write(&file.to_string_lossy(), text.as_bytes()).map(drop)
 }
 
 /// Steps of all checkpoints in `folder`, ascending.
@@ -84,13 +82,7 @@ pub(super) fn steps(folder: &Path) -> Result<Vec<u64>, Fault> {
     let mut steps = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| unreadable(folder, &error))?;
-        steps.extend(
-            entry
-                .file_name()
-                .to_str()
-                .and_then(step_of)
-                .filter(|_| entry.path().is_dir()),
-        );
+        steps.extend(entry.file_name().to_str().and_then(step_of).filter(|_| entry.path().is_dir()));
     }
     steps.sort_unstable();
     Ok(steps)

@@ -17,11 +17,7 @@ use crate::{
 /// The last `keep` up to `latest` stay, and the best. Steps after `latest` are of a line that was given up when the
 /// run was resumed from before them.
 pub fn to_remove(steps: &[u64], keep: usize, latest: Option<u64>, best: Option<u64>) -> Vec<u64> {
-    let current: Vec<u64> = steps
-        .iter()
-        .copied()
-        .filter(|&step| latest.is_none_or(|latest| step <= latest))
-        .collect();
+    let current: Vec<u64> = steps.iter().copied().filter(|&step| latest.is_none_or(|latest| step <= latest)).collect();
     let kept = &current[current.len().saturating_sub(keep)..];
     let stays = |step: &u64| kept.contains(step) || Some(*step) == latest || Some(*step) == best;
     steps.iter().copied().filter(|step| !stays(step)).collect()
@@ -30,10 +26,7 @@ pub fn to_remove(steps: &[u64], keep: usize, latest: Option<u64>, best: Option<u
 /// Removes what need not stay, and says what that was.
 pub(super) fn prune(run: &RunDirectory, keep: usize) -> Result<Vec<PathBuf>, Fault> {
     let folder = run.checkpoints();
-    let (latest, best) = (
-        pointer::named(&folder, LATEST)?,
-        pointer::named(&folder, BEST)?,
-    );
+    let (latest, best) = (pointer::named(&folder, LATEST)?, pointer::named(&folder, BEST)?);
     let mut removed = Vec::new();
     for step in to_remove(&pointer::steps(&folder)?, keep, latest, best) {
         let path = folder.join(folder_name(step));
@@ -63,11 +56,7 @@ mod tests {
             (&[10, 20, 30, 40], 1, Some(20), Some(40), &[10, 30]),
             (&[10, 20], 1, None, None, &[10]),
         ] {
-            assert_eq!(
-                to_remove(steps, keep, latest, best),
-                removed,
-                "{steps:?} {keep} {latest:?} {best:?}"
-            );
+            assert_eq!(to_remove(steps, keep, latest, best), removed, "{steps:?} {keep} {latest:?} {best:?}");
         }
     }
 }

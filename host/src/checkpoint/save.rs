@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     fault::{Exit, Fault},
-    run::{RunDirectory, atomic::NewFolder, directory::unwritable},
+    run::{RunDirectory, atomic, atomic::NewFolder, directory::unwritable},
     tensor::bytes::to_bytes,
 };
 
@@ -68,7 +68,9 @@ pub(super) fn save_with(
     let checkpoints = run.checkpoints();
     let path = checkpoints.join(folder_name(snapshot.step));
     let refused = |error: io::Error| unwritable(&path, &error);
-    fs::create_dir_all(&checkpoints).map_err(refused)?;
+    if !checkpoints.exists() {
+        fs::create_dir_all(&checkpoints).and_then(|()| atomic::sync_folder(run.path())).map_err(refused)?;
+    }
     let mut folder = NewFolder::begin_with(&path, create).map_err(refused)?;
     let mut bytes = 0;
     let mut write = |name: &str, contents: Vec<u8>| {
@@ -92,12 +94,7 @@ pub(super) fn save_with(
     }
     pointer::point(run, LATEST, snapshot.step)?;
     let pruned = retention::prune(run, keep.last)?;
-    Ok(Saved {
-        path,
-        parameter_hash: hashes.parameters,
-        bytes,
-        pruned,
-    })
+    Ok(Saved { path, parameter_hash: hashes.parameters, bytes, pruned })
 }
 
 fn state(snapshot: &Snapshot) -> Result<Vec<u8>, Fault> {
@@ -118,10 +115,7 @@ fn serialized_model(tensors: &[(String, Tensor)]) -> Result<(Vec<u8>, String), F
         hasher.add(name, view.dtype, &view.shape, &view.bytes);
     }
     let hash = hasher.finish();
-    Ok((
-        safetensors::serialize(views, None).map_err(|error| not_serialized(&error))?,
-        hash,
-    ))
+    Ok((safetensors::serialize(views, None).map_err(|error| not_serialized(&error))?, hash))
 }
 
 fn serialized(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, Fault> {
@@ -133,21 +127,11 @@ fn views(tensors: &[(String, Tensor)]) -> Result<Vec<(&str, Bytes)>, Fault> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let (dtype, shape, bytes) = to_bytes(tensor).map_err(|fault| fault.note("tensor", name))?;
-        views.push((
-            name.as_str(),
-            Bytes {
-                dtype,
-                shape,
-                bytes,
-            },
-        ));
+        views.push((name.as_str(), Bytes { dtype, shape, bytes }));
     }
     views.sort_by_key(|(name, _)| *name);
     if let Some(twice) = views.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(not_serialized(&format!(
-            "two tensors are named `{}`",
-            twice[0].0
-        )));
+        return Err(not_serialized(&format!("two tensors are named `{}`", twice[0].0)));
     }
     Ok(views)
 }
@@ -177,6 +161,5 @@ impl View for Bytes {
 }
 
 fn not_serialized(reason: &dyn std::fmt::Display) -> Fault {
-    Fault::new("D205", Exit::Bug, "the checkpoint cannot be put into bytes")
-        .note("reason", reason.to_string())
+    Fault::new("D205", Exit::Bug, "the checkpoint cannot be put into bytes").note("reason", reason.to_string())
 }

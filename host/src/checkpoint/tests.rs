@@ -4,6 +4,8 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::json;
@@ -15,10 +17,7 @@ use crate::{
     run::{Purpose, RunDirectory},
 };
 
-const KEEP: Keep = Keep {
-    last: 2,
-    best: false,
-};
+const KEEP: Keep = Keep { last: 2, best: false };
 
 fn snapshot(step: u64) -> Snapshot {
     let values: Vec<f32> = (0..12).map(|i| i as f32 * 0.1 + step as f32).collect();
@@ -40,10 +39,8 @@ fn run(root: &Path) -> RunDirectory {
 }
 
 fn entries(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -54,25 +51,15 @@ fn full_after(whole: usize) -> impl Fn(&Path) -> io::Result<File> {
     move |path| {
         opened.set(opened.get() + 1);
         let file = File::create_new(path)?;
-        if opened.get() <= whole {
-            Ok(file)
-        } else {
-            File::options().write(true).open("/dev/full")
-        }
+        if opened.get() <= whole { Ok(file) } else { File::options().write(true).open("/dev/full") }
     }
 }
 
 fn assert_same(a: &Snapshot, b: &Snapshot) {
     assert_eq!(a.step, b.step);
     assert_eq!(a.state, b.state);
-    assert_eq!(
-        parameter_hash(&a.model).unwrap(),
-        parameter_hash(&b.model).unwrap()
-    );
-    assert_eq!(
-        parameter_hash(&a.optimizer).unwrap(),
-        parameter_hash(&b.optimizer).unwrap()
-    );
+    assert_eq!(parameter_hash(&a.model).unwrap(), parameter_hash(&b.model).unwrap());
+    assert_eq!(parameter_hash(&a.optimizer).unwrap(), parameter_hash(&b.optimizer).unwrap());
 }
 
 #[test]
@@ -83,47 +70,24 @@ fn what_is_saved_is_loaded() {
     let snapshot = snapshot(1234);
     let saved = save(&run, &snapshot, KEEP).unwrap();
     assert_eq!(saved.path, root.path().join("checkpoints/step-00001234"));
-    assert_eq!(
-        saved.parameter_hash,
-        parameter_hash(&snapshot.model).unwrap()
-    );
+    assert_eq!(saved.parameter_hash, parameter_hash(&snapshot.model).unwrap());
     assert_eq!(latest(&run).unwrap(), Some(saved.path.clone()));
     assert_eq!(best(&run).unwrap(), None);
-    assert_eq!(
-        entries(&saved.path),
-        [
-            "hash",
-            "model.safetensors",
-            "optimizer.safetensors",
-            "state.json"
-        ]
-    );
+    assert_eq!(entries(&saved.path), ["hash", "model.safetensors", "optimizer.safetensors", "state.json"]);
     let loaded = load(&saved.path).unwrap();
     assert_same(&loaded, &snapshot);
     assert_eq!(loaded.model[0].0, "b.bias", "sorted by name");
-    for path in [
-        root.path().to_owned(),
-        root.path().join("checkpoints"),
-        saved.path.clone(),
-    ] {
+    for path in [root.path().to_owned(), root.path().join("checkpoints"), saved.path.clone()] {
         assert_eq!(find(&path).unwrap(), saved.path);
     }
-    assert_eq!(
-        find(&root.path().join("elsewhere")).unwrap_err().code,
-        "D203"
-    );
+    assert_eq!(find(&root.path().join("elsewhere")).unwrap_err().code, "D203");
 }
 
 #[test]
 fn nothing_to_save_is_saved_too() {
     let root = tempfile::tempdir().unwrap();
     let run = run(root.path());
-    let empty = Snapshot {
-        step: 0,
-        model: snapshot(0).model,
-        optimizer: Vec::new(),
-        state: serde_json::Map::new(),
-    };
+    let empty = Snapshot { step: 0, model: snapshot(0).model, optimizer: Vec::new(), state: serde_json::Map::new() };
     let saved = save(&run, &empty, KEEP).unwrap();
     assert_same(&load(&saved.path).unwrap(), &empty);
 }
@@ -144,35 +108,12 @@ fn the_last_and_the_best_stay() {
     let root = tempfile::tempdir().unwrap();
     let run = run(root.path());
     for step in [10, 20, 30, 40] {
-        let saved = save(
-            &run,
-            &snapshot(step),
-            Keep {
-                last: 2,
-                best: step == 10,
-            },
-        )
-        .unwrap();
+        let saved = save(&run, &snapshot(step), Keep { last: 2, best: step == 10 }).unwrap();
         assert_eq!(saved.pruned.len(), usize::from(step == 40));
     }
-    assert_eq!(
-        entries(&run.checkpoints()),
-        [
-            "best",
-            "latest",
-            "step-00000010",
-            "step-00000030",
-            "step-00000040"
-        ]
-    );
-    assert_eq!(
-        best(&run).unwrap(),
-        Some(run.checkpoints().join("step-00000010"))
-    );
-    assert_eq!(
-        latest(&run).unwrap(),
-        Some(run.checkpoints().join("step-00000040"))
-    );
+    assert_eq!(entries(&run.checkpoints()), ["best", "latest", "step-00000010", "step-00000030", "step-00000040"]);
+    assert_eq!(best(&run).unwrap(), Some(run.checkpoints().join("step-00000010")));
+    assert_eq!(latest(&run).unwrap(), Some(run.checkpoints().join("step-00000040")));
 }
 
 #[test]
@@ -197,11 +138,7 @@ fn a_full_disk_leaves_the_previous_checkpoint() {
             let fault = save_with(&run, &snapshot(step), KEEP, &full_after(whole)).unwrap_err();
             assert_eq!((fault.code, fault.exit), ("D105", Exit::Data));
             assert_eq!(fault.message, "the disk is full");
-            assert_eq!(
-                entries(&run.checkpoints()),
-                ["latest", "step-00000010"],
-                "after {whole} files"
-            );
+            assert_eq!(entries(&run.checkpoints()), ["latest", "step-00000010"], "after {whole} files");
             assert_eq!(latest(&run).unwrap(), Some(before.path.clone()));
             assert_same(&load(&before.path).unwrap(), &snapshot(10));
         }
@@ -228,16 +165,9 @@ fn killed_while_replacing_brings_the_old_one_back() {
     let first = run(root.path());
     let saved = save(&first, &snapshot(10), KEEP).unwrap();
     drop(first);
-    fs::rename(
-        &saved.path,
-        root.path().join("checkpoints/.old-step-00000010"),
-    )
-    .unwrap();
+    fs::rename(&saved.path, root.path().join("checkpoints/.old-step-00000010")).unwrap();
     let second = run(root.path());
-    assert_same(
-        &load(&latest(&second).unwrap().unwrap()).unwrap(),
-        &snapshot(10),
-    );
+    assert_same(&load(&latest(&second).unwrap().unwrap()).unwrap(), &snapshot(10));
 }
 
 #[test]
@@ -288,56 +218,32 @@ fn missing(folder: &Path, name: &str) -> PathBuf {
 
 #[test]
 fn every_damage_is_found_named_and_the_one_before_offered() {
-    let cases: [(&str, Damage, &str); 3] = [
-        ("flipped", flipped, "D201"),
-        ("cut", cut, "D201"),
-        ("missing", missing, "D202"),
-    ];
+    let cases: [(&str, Damage, &str); 3] =
+        [("flipped", flipped, "D201"), ("cut", cut, "D201"), ("missing", missing, "D202")];
     for (what, damage, code) in cases {
-        for name in [
-            "model.safetensors",
-            "optimizer.safetensors",
-            "state.json",
-            "hash",
-        ] {
+        for name in ["model.safetensors", "optimizer.safetensors", "state.json", "hash"] {
             let root = tempfile::tempdir().unwrap();
             let run = run(root.path());
             let before = save(&run, &snapshot(10), KEEP).unwrap();
             let newer = save(&run, &snapshot(20), KEEP).unwrap();
             let place = damage(&newer.path, name);
             let fault = load(&latest(&run).unwrap().unwrap()).unwrap_err();
-            assert_eq!(
-                (fault.code, fault.exit),
-                (code, Exit::Data),
-                "{what} {name}: {fault}"
-            );
+            assert_eq!((fault.code, fault.exit), (code, Exit::Data), "{what} {name}: {fault}");
             // A flip in the list of hashes shows at the file it belongs to.
             if name != "hash" {
                 assert_eq!(fault.place.as_deref(), place.to_str(), "{what}: {fault}");
             }
             if code == "D201" && name != "hash" {
                 for note in ["wanted", "found"] {
-                    assert!(
-                        fault
-                            .notes
-                            .iter()
-                            .any(|(n, text)| *n == note && text.len() == 64),
-                        "{fault}"
-                    );
+                    assert!(fault.notes.iter().any(|(n, text)| *n == note && text.len() == 64), "{fault}");
                 }
             }
             let hint = fault.hint.unwrap();
-            assert!(
-                hint.contains(before.path.to_str().unwrap()),
-                "{what} {name}: {hint}"
-            );
+            assert!(hint.contains(before.path.to_str().unwrap()), "{what} {name}: {hint}");
 
             damage(&before.path, name);
             let hint = load(&newer.path).unwrap_err().hint.unwrap();
-            assert!(
-                !hint.contains(before.path.to_str().unwrap()),
-                "a damaged one is not offered: {hint}"
-            );
+            assert!(!hint.contains(before.path.to_str().unwrap()), "a damaged one is not offered: {hint}");
         }
     }
 }
@@ -383,5 +289,59 @@ fn names_of_folders() {
         ("latest", None),
     ] {
         assert_eq!(step_of(name), step, "{name}");
+    }
+}
+
+const CHILD: &str = "HOST_TEST_CHECKPOINTS";
+
+#[test]
+#[ignore = "runs as a child of the test below"]
+fn child_saves_until_killed() {
+    let root = PathBuf::from(std::env::var(CHILD).unwrap());
+    let run = run(&root);
+    let done = latest(&run).unwrap().map_or(0, |path| load(&path).unwrap().step);
+    for step in done + 1.. {
+        save(&run, &snapshot(step), Keep { last: 2, best: step % 3 == 0 }).unwrap();
+        // Saved again with other contents, so that a replacement is interrupted too.
+        let mut again = snapshot(step);
+        again.state.insert("again".into(), true.into());
+        save(&run, &again, KEEP).unwrap();
+    }
+}
+
+/// A real process, really killed, at whatever it was doing; meanwhile nobody else can open its run.
+#[test]
+fn killed_at_any_moment_the_last_checkpoint_is_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let checkpoints = root.path().join("checkpoints");
+    let mut last = 0;
+    for round in 0..4 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "checkpoint::tests::child_saves_until_killed", "--ignored"])
+            .env(CHILD, root.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !pointer::steps(&checkpoints).is_ok_and(|steps| steps.last().is_some_and(|&step| step > last + 2)) {
+            assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let fault = RunDirectory::open(root.path(), Purpose::Auto).unwrap_err();
+        assert_eq!(fault.code, "D103");
+        assert!(fault.notes.contains(&("process", child.id().to_string())), "{fault}");
+        std::thread::sleep(Duration::from_micros(700 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let run = run(root.path());
+        let loaded = load(&latest(&run).unwrap().unwrap()).unwrap();
+        let mut expected = snapshot(loaded.step);
+        if loaded.state.contains_key("again") {
+            expected.state.insert("again".into(), true.into());
+        }
+        assert_same(&loaded, &expected);
+        assert!(entries(&checkpoints).iter().all(|name| !name.starts_with('.')), "{:?}", entries(&checkpoints));
+        assert!(loaded.step > last);
+        last = loaded.step;
     }
 }

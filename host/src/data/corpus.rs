@@ -32,14 +32,20 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// Bytes of text per training token, on average.
+    pub fn bytes_per_training_token(&self) -> f64 {
+        let bytes: usize = self.train.iter().map(|&token| self.tokenizer.bytes_of(token)).sum();
+        bytes as f64 / self.train.len().max(1) as f64
+    }
+
     /// Reads what the settings name: a file, or a directory, whose `*.txt` are taken in the order of their paths.
     /// Without a path it is the embedded synthetic corpus. Without a validation text the last `val_fraction` of the
     /// tokens validates.
     ///
     /// # Errors
-    /// `D101` not UTF-8 where tokens are characters, `D102` too many different characters, `D103` a validation
-    /// character that is not in the training text, `D104` a path that cannot be read, `D105` a directory without
-    /// `*.txt`, `D106` validation text of which 256 bytes in a row occur in the training text, `D107` a text with
+    /// `D401` not UTF-8 where tokens are characters, `D402` too many different characters, `D403` a validation
+    /// character that is not in the training text, `D404` a path that cannot be read, `D405` a directory without
+    /// `*.txt`, `D406` validation text of which 256 bytes in a row occur in the training text, `D407` a text with
     /// fewer than `block_size + 1` tokens, `C102` a fraction that is not in (0, 1), `C103` validation text without
     /// training text. All faults found are returned together.
     pub fn load(settings: &DataSettings, block_size: usize) -> Result<Corpus, Faults> {
@@ -152,7 +158,7 @@ impl Corpus {
                     tokens.len(),
                     block_size + 1
                 );
-                faults.push(Fault::new("D107", Exit::Data, message).at(self.description.clone()));
+                faults.push(Fault::new("D407", Exit::Data, message).at(self.description.clone()));
             }
         }
         faults.check().map(|()| self)
@@ -208,7 +214,7 @@ fn separate(
             "the validation text repeats {} bytes of the training text",
             overlap::WINDOW
         );
-        let fault = Fault::new("D106", Exit::Data, message)
+        let fault = Fault::new("D406", Exit::Data, message)
             .at(format!("{place}, byte {in_val}"))
             .note("training text", format!("byte {in_train}"))
             .hint("take the repeated part out of one of the two");
@@ -227,7 +233,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     collect(path, &mut files)?;
     files.sort();
     if files.is_empty() {
-        let fault = Fault::new("D105", Exit::Data, "the directory holds no *.txt");
+        let fault = Fault::new("D405", Exit::Data, "the directory holds no *.txt");
         return Err(fault.at(path.display().to_string()));
     }
     let mut text = Vec::new();
@@ -252,7 +258,7 @@ fn collect(directory: &Path, files: &mut Vec<std::path::PathBuf>) -> Result<(), 
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
     let fault =
-        Fault::new("D104", Exit::Data, "text cannot be read").at(path.display().to_string());
+        Fault::new("D404", Exit::Data, "text cannot be read").at(path.display().to_string());
     fault.note("system", error.to_string())
 }
 

@@ -81,14 +81,14 @@ fn what_cannot_be_read_is_a_fault_each() {
     for (train, val, expected) in [
         ("train", None, vec![]),
         ("train", Some("other"), vec![]),
-        ("none", None, vec!["D104"]),
-        ("none", Some("nothing"), vec!["D104", "D104"]),
-        ("empty", None, vec!["D105"]),
-        ("train", Some("seen"), vec!["D106"]),
-        ("train", Some("strange"), vec!["D103"]),
-        ("train", Some("short"), vec!["D107"]),
-        ("short", None, vec!["D107", "D107"]),
-        ("latin1", None, vec!["D101"]),
+        ("none", None, vec!["D404"]),
+        ("none", Some("nothing"), vec!["D404", "D404"]),
+        ("empty", None, vec!["D405"]),
+        ("train", Some("seen"), vec!["D406"]),
+        ("train", Some("strange"), vec!["D403"]),
+        ("train", Some("short"), vec!["D407"]),
+        ("short", None, vec!["D407", "D407"]),
+        ("latin1", None, vec!["D401"]),
     ] {
         assert_eq!(load(train, val), expected, "{train} {val:?}");
     }

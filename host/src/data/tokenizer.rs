@@ -21,7 +21,7 @@ impl Tokenizer {
     /// The tokenizer of a training text. The vocabulary of characters is the sorted set of those in the text.
     ///
     /// # Errors
-    /// `D101` if the text is not UTF-8 and characters are asked for, `D102` if it has more than 65536 different ones.
+    /// `D401` if the text is not UTF-8 and characters are asked for, `D402` if it has more than 65536 different ones.
     pub fn of(tokens: Tokens, text: &[u8], place: &str) -> Result<Tokenizer, Fault> {
         if tokens == Tokens::Bytes {
             return Ok(Tokenizer::Bytes);
@@ -40,11 +40,24 @@ impl Tokenizer {
                 "the text has {} different characters; at most 65536 can be tokens",
                 vocabulary.len()
             );
-            return Err(Fault::new("D102", Exit::Data, message)
+            return Err(Fault::new("D402", Exit::Data, message)
                 .at(place)
                 .hint("data.tokens = \"bytes\" takes any text"));
         }
         Ok(Tokenizer::Chars(vocabulary))
+    }
+
+    /// The characters in the order of their tokens; none where tokens are bytes. What a checkpoint keeps.
+    pub fn vocabulary(&self) -> Option<String> {
+        match self {
+            Tokenizer::Bytes => None,
+            Tokenizer::Chars(vocabulary) => Some(vocabulary.iter().collect()),
+        }
+    }
+
+    /// From what [`Tokenizer::vocabulary`] gave.
+    pub fn from_vocabulary(vocabulary: Option<&str>) -> Tokenizer {
+        vocabulary.map_or(Tokenizer::Bytes, |text| Tokenizer::Chars(text.chars().collect()))
     }
 
     /// Number of different tokens.
@@ -58,7 +71,7 @@ impl Tokenizer {
     /// Text to tokens.
     ///
     /// # Errors
-    /// `D101` if the text is not UTF-8 and tokens are characters, `D103` if a character is not in the vocabulary;
+    /// `D401` if the text is not UTF-8 and tokens are characters, `D403` if a character is not in the vocabulary;
     /// both name the byte offset.
     pub fn encode(&self, text: &[u8], place: &str) -> Result<Vec<u16>, Fault> {
         let Tokenizer::Chars(vocabulary) = self else {
@@ -118,7 +131,7 @@ impl Tokenizer {
 fn utf8<'a>(text: &'a [u8], place: &str) -> Result<&'a str, Fault> {
     std::str::from_utf8(text).map_err(|error| {
         let message = format!("the text is not UTF-8 at byte {}", error.valid_up_to());
-        Fault::new("D101", Exit::Data, message)
+        Fault::new("D401", Exit::Data, message)
             .at(place)
             .hint("data.tokens = \"bytes\" takes any text")
     })
@@ -126,7 +139,7 @@ fn utf8<'a>(text: &'a [u8], place: &str) -> Result<&'a str, Fault> {
 
 fn unknown(c: char, offset: usize, place: &str, known: usize) -> Fault {
     Fault::new(
-        "D103",
+        "D403",
         Exit::Data,
         format!("character {c:?} at byte {offset} is not in the vocabulary"),
     )
@@ -180,11 +193,11 @@ mod tests {
         let fault = tokenizer.encode("añx".as_bytes(), "val.txt").unwrap_err();
         assert_eq!(
             (fault.code, fault.place.as_deref()),
-            ("D103", Some("val.txt"))
+            ("D403", Some("val.txt"))
         );
         assert!(fault.message.contains("'x' at byte 3"), "{}", fault.message);
         let fault = Tokenizer::of(Tokens::Chars, b"ab\xFFcd", "train.txt").unwrap_err();
-        assert_eq!(fault.code, "D101");
+        assert_eq!(fault.code, "D401");
         assert!(fault.message.contains("byte 2"), "{}", fault.message);
         assert_eq!(
             Tokenizer::of(Tokens::Bytes, b"ab\xFFcd", "train.txt")

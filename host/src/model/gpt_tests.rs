@@ -226,7 +226,7 @@ fn loss_begins_near_that_of_a_guess() {
     // Targets other than the tokens themselves, which a tied head favours from the start.
     let targets = tokens(4, 8).f_add_scalar(3).unwrap().remainder(11);
     let loss = gpt(&settings(), Format::F32).loss(&tokens(4, 8), &targets, None).unwrap().double_value(&[]);
-    assert!((loss - 11_f64.ln()).abs() < 0.05, "{loss}");
+    assert!((loss - 11_f64.ln()).abs() < 0.1, "{loss}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod gpt;
 mod init;
 mod layer_norm;
 mod linear;
+mod load;
 mod mlp;
 pub mod parameter;
 mod pass;

@@ -54,11 +54,10 @@ pub fn scale(params: &[Parameter], factor: f64) -> Result<(), Fault> {
     }
     for parameter in params {
         if let Some(mut grad) = grad(parameter) {
-            let scaled = grad.f_mul_scalar_(factor);
-            scaled.map_err(|error| {
+            if let Err(error) = grad.f_mul_scalar_(factor) {
                 let text = format!("the gradient of `{}` could not be clipped: {error}", parameter.name);
-                Fault::new("N004", Exit::Bug, text)
-            })?;
+                return Err(Fault::new("N004", Exit::Bug, text));
+            }
         }
     }
     Ok(())

@@ -58,6 +58,7 @@ pub fn resolve(
                     hyper.sources[index] = source;
                 }
                 Err(unfit) => {
+                    let source = source.strip_prefix("file:").unwrap_or(&source);
                     let place = format!("{source}  {}{name} = {}", layer.key, written(value));
                     let fault = Fault::new("R008", Exit::Registry, unfit.message).at(place);
                     faults.push(match unfit.hint {
@@ -103,8 +104,11 @@ mod tests {
 
     #[test]
     fn the_highest_layer_wins_and_says_so() {
-        let (registry, optimizer, group) =
-            (map(&[("beta1", 0.8), ("weight_decay", 0.1)]), map(&[("lr", 0.5), ("weight_decay", 0.2)]), map(&[("lr", 0.25)]));
+        let (registry, optimizer, group) = (
+            map(&[("beta1", 0.8), ("weight_decay", 0.1)]),
+            map(&[("lr", 0.5), ("weight_decay", 0.2)]),
+            map(&[("lr", 0.25)]),
+        );
         let (flag, file) = (|_: &str| "flag".to_string(), |name: &str| format!("file:{name}"));
         let layers = [
             Layer { values: &optimizer, key: "optimizer.".into(), source: &flag },
@@ -124,7 +128,7 @@ mod tests {
         let text = faults.to_string();
         assert_eq!(faults.0.len(), 3, "{text}");
         assert_eq!(faults.exit(), Exit::Registry);
-        assert!(text.contains("--> file:my.toml:3  optimizer.betta1 = 0.5"), "{text}");
+        assert!(text.contains("--> my.toml:3  optimizer.betta1 = 0.5"), "{text}");
         assert!(text.contains("did you mean `beta1`?"), "{text}");
         assert!(text.contains("`lr` = 7 is out of range"), "{text}");
     }

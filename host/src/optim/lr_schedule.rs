@@ -54,7 +54,12 @@ pub fn factor(settings: &LrScheduleSettings, step: u64, steps: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn settings(kind: LrScheduleKind, warmup_steps: u64, decay_steps: Option<u64>, min_ratio: f64) -> LrScheduleSettings {
+    fn settings(
+        kind: LrScheduleKind,
+        warmup_steps: u64,
+        decay_steps: Option<u64>,
+        min_ratio: f64,
+    ) -> LrScheduleSettings {
         LrScheduleSettings { kind, warmup_steps, decay_steps, min_ratio, decay_fraction: 0.2 }
     }
 

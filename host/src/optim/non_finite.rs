@@ -47,13 +47,14 @@ impl Guard {
         if self.policy == NonFinite::Stop {
             let names: Vec<&str> = skipped.iter().map(String::as_str).collect();
             let message = format!("the gradient of {} tensor(s) is not finite in step {step}", names.len());
-            return Err(fault("N001", message, &names)
+            return Err(fault("N005", message, &names)
                 .hint("train.non_finite = \"skip\" leaves such tensors untouched; a lower lr may avoid them"));
         }
         let stuck = self.in_a_row.iter().filter(|(_, times)| **times >= MAX_IN_A_ROW).map(|(name, _)| name.as_str());
         let stuck: Vec<&str> = stuck.collect();
         if !stuck.is_empty() {
-            let message = format!("the gradient of {} tensor(s) was not finite {MAX_IN_A_ROW} steps in a row", stuck.len());
+            let message =
+                format!("the gradient of {} tensor(s) was not finite {MAX_IN_A_ROW} steps in a row", stuck.len());
             return Err(fault("N002", message, &stuck)
                 .note("step", step.to_string())
                 .hint("the last checkpoint is whole; resume from it with a lower lr or stronger clipping"));
@@ -81,7 +82,13 @@ mod tests {
 
     fn params() -> Vec<Parameter> {
         let tensor = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
-        let make = |name: &str| Parameter { name: name.into(), role: Role::Vector, layer: None, tensor: tensor(), frozen: false };
+        let make = |name: &str| Parameter {
+            name: name.into(),
+            role: Role::Vector,
+            layer: None,
+            tensor: tensor(),
+            frozen: false,
+        };
         vec![make("a"), make("b")]
     }
 
@@ -110,6 +117,6 @@ mod tests {
         let mut guard = Guard::new(NonFinite::Stop);
         assert!(guard.check(&params(), &found(false, false), 1).unwrap().is_empty());
         let fault = guard.check(&params(), &found(true, false), 2).unwrap_err();
-        assert_eq!((fault.code, fault.exit), ("N001", Exit::Diverged));
+        assert_eq!((fault.code, fault.exit), ("N005", Exit::Diverged));
     }
 }

@@ -65,12 +65,12 @@ impl GroupRow {
     }
 }
 
-/// All labels that a run will use, so that they are resolved together and before anything else.
-pub fn labels_wanted(settings: &Settings, registry: &Registry, source: Source<'_>) -> Vec<Wanted> {
+/// All labels that a run will use, so that they are resolved together and before anything else. `place` says where a key
+/// such as `optimizer.label` was written, as a fault shows it: `my.toml:12  optimizer.label = "lion"`.
+pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&str) -> String) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     let mut want = |kind, label: &str, key: String| {
-        let place = format!("{}  {key} = \"{label}\"", source(&key));
-        wanted.push(Wanted { kind, label: label.to_string(), place });
+        wanted.push(Wanted { kind, label: label.to_string(), place: place(&key) });
     };
     want(Kind::Optimizer, &settings.optimizer.label, "optimizer.label".into());
     for (index, group) in settings.group.iter().enumerate() {
@@ -113,7 +113,9 @@ pub fn plan(
         if outlines.iter().all(|outline| outline.loaded.label != main.label) {
             let place = format!("{}  optimizer.label = \"{}\"", source("optimizer.label"), settings.optimizer.label);
             let text = format!("optimizer `{}` takes no parameter: the groups give all to others", main.label);
-            faults.push(Fault::new("C042", Exit::Config, text).at(place).hint("name one of the groups' optimizers there"));
+            faults.push(
+                Fault::new("C042", Exit::Config, text).at(place).hint("name one of the groups' optimizers there"),
+            );
         }
         outlines
     };
@@ -174,7 +176,8 @@ fn default_outlines<'a>(
                 continue;
             }
             let present: BTreeSet<Role> = members.iter().map(|&i| params[i].role).collect();
-            let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| present.contains(role)).map(Role::name).collect();
+            let roles: Vec<&str> =
+                Role::ALL.into_iter().filter(|role| present.contains(role)).map(Role::name).collect();
             let wrote = match companion.filter(|_| as_companion) {
                 Some(companion) => Wrote::Companion(&main.label, companion),
                 None => Wrote::Main,
@@ -239,7 +242,8 @@ fn written_outlines<'a>(
         let wrote = Wrote::Group { index, group, is_main };
         outlines.push(Outline { takes: description, loaded, members, wrote, no_decay: false });
     }
-    let left: Vec<&str> = params.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(p, _)| p.name.as_str()).collect();
+    let left: Vec<&str> =
+        params.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(p, _)| p.name.as_str()).collect();
     if !left.is_empty() {
         faults.push(
             Fault::new("C043", Exit::Config, format!("no group takes {} parameter(s)", left.len()))
@@ -312,7 +316,9 @@ fn check_shape(loaded: &Loaded, param: &Parameter, faults: &mut Faults) {
 /// Labels were resolved before groups are planned, so a miss is a bug.
 fn find(catalogue: &Catalogue, label: &str) -> Result<Arc<Loaded>, Faults> {
     let found = catalogue.get(Kind::Optimizer, label).cloned();
-    found.ok_or_else(|| Fault::new("C049", Exit::Bug, format!("optimizer `{label}` was not resolved before its groups")).into())
+    found.ok_or_else(|| {
+        Fault::new("C049", Exit::Bug, format!("optimizer `{label}` was not resolved before its groups")).into()
+    })
 }
 
 /// Groups share the main optimizer's values, so one fault may have been found more than once.

@@ -113,7 +113,11 @@ pub fn check(
         faults.push(Fault::new("D041", Exit::Data, text).hint("was it saved with another optimizer or model?"));
     }
     for name in counts.keys() {
-        faults.push(Fault::new("D041", Exit::Data, format!("the step count of `{name}` belongs to nothing in this run")));
+        faults.push(Fault::new(
+            "D041",
+            Exit::Data,
+            format!("the step count of `{name}` belongs to nothing in this run"),
+        ));
     }
     faults.check()?;
     Ok(checked)

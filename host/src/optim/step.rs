@@ -108,9 +108,11 @@ impl Optim {
         let row = |(index, planned): (usize, &Planned)| {
             let Group { takes, loaded, hyper, members } = &planned.group;
             let tensors: Vec<&PerParameter> = self.parameters.iter().filter(|one| one.group == index).collect();
-            let shown = loaded.descriptor.hyper.iter().zip(&hyper.values).zip(&hyper.sources).map(|((schema, value), source)| {
-                (schema.name.to_string(), registry::hyper::text(schema, *value), source.clone())
-            });
+            let shown = loaded.descriptor.hyper.iter().zip(&hyper.values).zip(&hyper.sources).map(
+                |((schema, value), source)| {
+                    (schema.name.to_string(), registry::hyper::text(schema, *value), source.clone())
+                },
+            );
             GroupRow {
                 takes: takes.clone(),
                 optimizer: loaded.label.clone(),
@@ -140,7 +142,11 @@ impl Optim {
     ) -> Result<StepReport, Fault> {
         let same = params.len() == self.parameters.len() && skip.len() == params.len();
         if !same || params.iter().zip(&self.parameters).any(|(param, planned)| param.name != planned.name) {
-            return Err(Fault::new("P014", Exit::Bug, "the model's parameters are not those the optimizer was planned for"));
+            return Err(Fault::new(
+                "P014",
+                Exit::Bug,
+                "the model's parameters are not those the optimizer was planned for",
+            ));
         }
         let mut report = StepReport::default();
         let mut grads: Vec<Option<Tensor>> = Vec::with_capacity(params.len());
@@ -251,11 +257,10 @@ impl Optim {
         };
         let torch = |error: TchError| {
             let text = error.to_string();
-            let fault = Fault::new("E091", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
+            let fault = Fault::new("E040", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
             named(fault.note("libtorch", text.lines().next().unwrap_or_default()))
         };
-        let rule =
-            WholeRule { label: &loaded.label, table, fault: &|status, stage| loaded.fault(status, stage) };
+        let rule = WholeRule { label: &loaded.label, table, fault: &|status, stage| loaded.fault(status, stage) };
         tch::no_grad(|| {
             let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
             let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
@@ -346,7 +351,8 @@ fn how(group: &Group) -> Result<(How, Vec<SlotDescriptor>), Fault> {
     match slots.iter().find(|slot| slot.shape_kind != 0) {
         None => Ok((How::Elementwise { rule, expression }, slots)),
         Some(slot) => {
-            let text = format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);
+            let text =
+                format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);
             Err(Fault::new("P012", Exit::Plugin, text))
         }
     }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use super::{
-    Entry, Kind, Library, Loaded, Registry,
+    Entry, Kind, Library, Loaded, PluginEntry, Registry,
     loaded::unfit_fault,
+    lock::{self, Lock, LockedLabel, LockedLibrary, NOT_RUN},
     twins,
 };
-use crate::fault::{Exit, Fault, Faults};
+use crate::fault::{Fault, Faults};
 
 /// A label that a run needs, and where it was written.
 #[derive(Clone, Debug)]
@@ -76,6 +77,47 @@ impl Survey {
         self.faults_of(|_| true)
     }
 
+    /// What could be loaded, as a lock of it.
+    ///
+    /// # Errors
+    /// P002 where a plugin no longer says what it said at load.
+    pub fn lock(&self) -> Result<Lock, Fault> {
+        let mut libraries = Vec::new();
+        for library in self.libraries.values().flatten() {
+            let fact = |key| library.fact(key).unwrap_or("unknown").to_string();
+            let mut locked = LockedLibrary {
+                plugin: library.id.clone(),
+                target: lock::target(),
+                sha256: library.sha256.clone(),
+                abi: format!("{}.{}", library.abi.major, library.abi.required_minor),
+                sdk: fact("sdk"),
+                rustc: fact("rustc"),
+                label: Vec::new(),
+            };
+            for loaded in self.loaded().filter(|loaded| loaded.entry.plugin == library.id) {
+                locked.label.push(LockedLabel {
+                    kind: loaded.kind.name().to_string(),
+                    label: loaded.label.clone(),
+                    fingerprint: loaded.fingerprint().map(str::to_string),
+                    state_bytes: loaded.state_bytes()?.map(|bytes| bytes.to_string()),
+                    conformance: NOT_RUN.to_string(),
+                });
+            }
+            libraries.push(locked);
+        }
+        Ok(Lock::of(libraries))
+    }
+
+    /// Entries that could not be loaded.
+    pub fn unloaded(&self) -> impl Iterator<Item = &Entry> {
+        self.labels.iter().filter(|(_, result)| result.is_err()).map(|(entry, _)| entry)
+    }
+
+    /// Plugins whose library could not be opened.
+    pub fn unopened(&self) -> impl Iterator<Item = &str> {
+        self.libraries.iter().filter(|(_, library)| library.is_err()).map(|(plugin, _)| plugin.as_str())
+    }
+
     fn loaded(&self) -> impl Iterator<Item = &Arc<Loaded>> {
         self.labels.iter().filter_map(|(_, result)| result.as_ref().ok())
     }
@@ -129,24 +171,7 @@ impl Registry {
     /// Every fault of the wanted labels and of their libraries, and every pair of optimizers in the registry that are
     /// one rule without saying so.
     pub fn resolve(&self, wanted: &[Wanted]) -> Result<Catalogue, Faults> {
-        let mut faults = Faults::none();
-        let mut chosen = BTreeSet::new();
-        for wanted in wanted {
-            let known = self.known(wanted.kind, &wanted.label, &wanted.place);
-            if let Some(entry) = faults.take(known) {
-                chosen.insert((entry.kind, entry.label.as_str()));
-            }
-        }
-        let is_chosen = |entry: &Entry| chosen.contains(&(entry.kind, entry.label.as_str()));
-        let survey = self.survey_of(|entry| entry.kind == Kind::Optimizer || is_chosen(entry), true);
-        faults.0.extend(survey.faults_of(is_chosen).0);
-        faults.check()?;
-        for (entry, result) in survey.labels() {
-            if let Err(unused) = result {
-                tracing::debug!("{} `{}`, which this run does not use, cannot be loaded: {unused}", entry.kind, entry.label);
-            }
-        }
-        Ok(survey.loaded().filter(|loaded| is_chosen(&loaded.entry)).cloned().collect())
+        self.resolve_by(wanted, |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// Loads every label.
@@ -161,34 +186,65 @@ impl Registry {
 
     /// Tries every label and keeps what is wrong beside it.
     pub fn survey(&self) -> Survey {
-        self.survey_of(|_| true, true)
+        self.survey_by(|_| true, |plugin| self.open_library(plugin, self.lock()))
+    }
+
+    /// Tries every label of one kind.
+    pub fn survey_kind(&self, kind: Kind) -> Survey {
+        self.survey_by(|entry| entry.kind == kind, |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// As [`Registry::survey`], with libraries that differ from the lock: to tell what changed, and to lock anew.
     pub fn survey_unlocked(&self) -> Survey {
-        self.survey_of(|_| true, false)
+        self.survey_by(|_| true, |plugin| self.open_library(plugin, None))
     }
 
-    fn survey_of(&self, tried: impl Fn(&Entry) -> bool, enforce_lock: bool) -> Survey {
-        let lock = self.lock().filter(|_| enforce_lock);
-        let entries: Vec<&Entry> = Kind::ALL.iter().flat_map(|kind| self.entries(*kind)).filter(|e| tried(e)).collect();
-        let mut libraries = BTreeMap::new();
-        for entry in &entries {
-            libraries.entry(entry.plugin.clone()).or_insert_with(|| self.open_library(entry, lock));
+    fn open_library(&self, plugin: &PluginEntry, lock: Option<&Lock>) -> Result<Library, Faults> {
+        Library::open(plugin, &self.library_path(plugin), lock)
+    }
+
+    pub(super) fn resolve_by(
+        &self,
+        wanted: &[Wanted],
+        open: impl Fn(&PluginEntry) -> Result<Library, Faults>,
+    ) -> Result<Catalogue, Faults> {
+        let mut faults = Faults::none();
+        let mut chosen = BTreeSet::new();
+        for wanted in wanted {
+            let known = self.known(wanted.kind, &wanted.label, &wanted.place);
+            if let Some(entry) = faults.take(known) {
+                chosen.insert((entry.kind, entry.label.as_str()));
+            }
         }
-        let load = |entry: &Entry| match &libraries[&entry.plugin] {
-            Ok(library) => Loaded::new(entry, library.clone()).map(Arc::new),
-            Err(faults) => Err(faults.clone()),
+        let is_chosen = |entry: &Entry| chosen.contains(&(entry.kind, entry.label.as_str()));
+        let survey = self.survey_by(|entry| entry.kind == Kind::Optimizer || is_chosen(entry), open);
+        faults.0.extend(survey.faults_of(is_chosen).0);
+        faults.check()?;
+        for (entry, result) in survey.labels() {
+            if let Err(unused) = result {
+                let (kind, label) = (entry.kind, &entry.label);
+                tracing::debug!("{kind} `{label}`, which this run does not use, cannot be loaded: {unused}");
+            }
+        }
+        Ok(survey.loaded().filter(|loaded| is_chosen(&loaded.entry)).cloned().collect())
+    }
+
+    pub(super) fn survey_by(
+        &self,
+        tried: impl Fn(&Entry) -> bool,
+        open: impl Fn(&PluginEntry) -> Result<Library, Faults>,
+    ) -> Survey {
+        let all = Kind::ALL.into_iter().flat_map(|kind| self.entries(kind));
+        let entries: Vec<&Entry> = all.filter(|entry| tried(entry)).collect();
+        let needed = self.plugins().iter().filter(|plugin| entries.iter().any(|entry| entry.plugin == plugin.id));
+        let libraries: BTreeMap<_, _> = needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
+        let load = |entry: &Entry| match libraries.get(&entry.plugin) {
+            Some(Ok(library)) => Loaded::new(entry, library.clone()).map(Arc::new),
+            Some(Err(faults)) => Err(faults.clone()),
+            // A registry with such an entry is refused when it is read.
+            None => Err(Faults::none()),
         };
         let labels = entries.into_iter().map(|entry| (entry.clone(), load(entry))).collect();
         Survey { libraries, labels }
-    }
-
-    fn open_library(&self, entry: &Entry, lock: Option<&super::lock::Lock>) -> Result<Arc<Library>, Faults> {
-        let Some(plugin) = self.plugins().iter().find(|plugin| plugin.id == entry.plugin) else {
-            let message = format!("{} `{}` names plugin `{}`, which [plugins] has not", entry.kind, entry.label, entry.plugin);
-            return Err(Fault::new("R005", Exit::Registry, message).at(&entry.place).into());
-        };
-        Library::open(plugin, &self.library_path(plugin), lock).map(Arc::new)
     }
 }

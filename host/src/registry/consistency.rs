@@ -24,10 +24,8 @@ pub fn check(path: &str, document: &Document, faults: &mut Faults) {
 
 /// Replaces aliases by labels wherever an entry names another one. Only for documents without faults.
 pub fn without_aliases(mut document: Document) -> Document {
-    let labels: BTreeMap<String, String> = optimizer_names(&document)
-        .into_iter()
-        .map(|(name, label)| (name.to_string(), label.to_string()))
-        .collect();
+    let labels: BTreeMap<String, String> =
+        optimizer_names(&document).into_iter().map(|(name, label)| (name.to_string(), label.to_string())).collect();
     let mut replace = |name: &mut String| {
         if let Some(label) = labels.get(name.as_str()) {
             name.clone_from(label);
@@ -57,7 +55,8 @@ fn names_are_unique(document: &Document, kind: Kind, faults: &mut Faults) {
 fn plugins_exist(document: &Document, faults: &mut Faults) {
     let ids = || document.plugins.iter().map(|plugin| plugin.id.as_str());
     for entry in document.entries.iter().filter(|entry| !ids().any(|id| id == entry.plugin)) {
-        let message = format!("{} `{}` names plugin `{}`, which [plugins] has not", entry.kind, entry.label, entry.plugin);
+        let message =
+            format!("{} `{}` names plugin `{}`, which [plugins] has not", entry.kind, entry.label, entry.plugin);
         faults.push(nowhere(message, &entry.place, &entry.plugin, ids().collect()));
     }
 }
@@ -81,7 +80,8 @@ fn labels_exist(document: &Document, faults: &mut Faults) {
         }
         let Some(companion) = &entry.companion else { continue };
         if !names.contains_key(companion.optimizer.as_str()) {
-            let message = format!("the companion of `{}` is `{}`, which the registry has not", entry.label, companion.optimizer);
+            let message =
+                format!("the companion of `{}` is `{}`, which the registry has not", entry.label, companion.optimizer);
             faults.push(nowhere(message, &companion.place, &companion.optimizer, known()));
         }
         let roles = Role::ALL.map(Role::name);

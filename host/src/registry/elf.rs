@@ -143,11 +143,7 @@ fn cut_off(
 }
 
 /// Libraries named by `DT_NEEDED` that are not allowed.
-fn needed(
-    endian: Endianness,
-    bytes: &[u8],
-    sections: &SectionTable<'_, Header>,
-) -> object::read::Result<Vec<String>> {
+fn needed(endian: Endianness, bytes: &[u8], sections: &SectionTable<'_, Header>) -> object::read::Result<Vec<String>> {
     let Some((entries, strings)) = sections.dynamic(endian, bytes)? else { return Ok(Vec::new()) };
     let strings = sections.strings(endian, bytes, strings)?;
     let mut names = Vec::new();
@@ -168,11 +164,7 @@ struct Symbols {
 /// Undefined symbols that no allowed library answers for. The dynamic linker binds lazily, so such a symbol would end the
 /// process in the middle of a step. Symbols of the C runtime carry the version of the library that defines them; weak
 /// ones may stay undefined.
-fn symbols(
-    endian: Endianness,
-    bytes: &[u8],
-    sections: &SectionTable<'_, Header>,
-) -> object::read::Result<Symbols> {
+fn symbols(endian: Endianness, bytes: &[u8], sections: &SectionTable<'_, Header>) -> object::read::Result<Symbols> {
     let table = sections.symbols(endian, bytes, elf::SHT_DYNSYM)?;
     let versions = sections.versions(endian, bytes)?;
     let mut found = Symbols { undefined: Vec::new(), has_root: false };

@@ -1,19 +1,28 @@
 //! The exact fingerprint of an optimizer's rule: equal fingerprints mean equal bits.
 //! Does not compare fingerprints; that is `twins.rs`.
 
-use sdk::tape::Node;
-
 use super::Loaded;
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    tensor::{matrix_fingerprint, whole::WholeRule},
+};
 
-/// TEMP
-pub fn fingerprint(_loaded: &Loaded) -> Result<Option<String>, Fault> {
-    Ok(None)
-}
-
-/// Why nodes are no expression: every operand must be an earlier node, so that reading them in order is safe.
-pub fn malformed(nodes: &[Node]) -> Option<String> {
-    let reaches = |i: usize, node: &Node| [node.a, node.b, node.c].into_iter().any(|operand| operand as usize >= i.max(1));
-    let wrong = nodes.iter().enumerate().find(|(i, node)| reaches(*i, node));
-    wrong.map(|(i, _)| format!("node {i} of {} refers to a later one", nodes.len()))
+/// The fingerprint of a label's rule with the registry's defaults; none where it is no optimizer.
+///
+/// An elementwise rule is its recorded expression, a rule over whole tensors its calls of the host's tables and what
+/// they make of a fixed probe.
+///
+/// # Errors
+/// The plugin fails to record its rule, or to make a step.
+pub fn fingerprint(loaded: &Loaded) -> Result<Option<String>, Fault> {
+    let hyper = loaded.defaults();
+    if let Some(table) = loaded.optimizer() {
+        // Slots that cannot be kept are found before the probe keeps them.
+        loaded.slots(&hyper)?;
+        let fault = |status, stage: &str| loaded.fault(status, stage);
+        let rule = WholeRule { label: &loaded.label, table, fault: &fault };
+        return matrix_fingerprint(&rule, &hyper).map(Some);
+    }
+    let slots = loaded.slots(&hyper)?;
+    Ok(loaded.record(&hyper)?.map(|nodes| sdk::tape::fingerprint(&nodes, &slots)))
 }

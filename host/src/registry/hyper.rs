@@ -68,12 +68,21 @@ pub fn number(hyper: &HyperDescriptor, value: &HyperValue) -> Result<f64, Unfit>
                     format!("one of {}", choices.join(", "))
                 }
             };
-            unfit(format!("`{name}` must be {wanted}, not {}", shown(value)), None)
+            unfit(format!("`{name}` must be {wanted}, not {}", written(value)), None)
         }
     }
 }
 
-/// `value` as a person would write it: the inverse of [`number`].
+/// `value` as it may be written: the inverse of [`number`].
+pub fn value(hyper: &HyperDescriptor, value: f64) -> HyperValue {
+    match hyper.kind.as_str() {
+        "flag" => HyperValue::Flag(value != 0.0),
+        "choice" => HyperValue::Choice(text(hyper, value)),
+        _ => HyperValue::Number(value),
+    }
+}
+
+/// `value` as text for a person.
 pub fn text(hyper: &HyperDescriptor, value: f64) -> String {
     match hyper.kind.as_str() {
         "flag" => (value != 0.0).to_string(),
@@ -95,7 +104,8 @@ pub fn plain(value: f64) -> String {
     }
 }
 
-fn shown(value: &HyperValue) -> String {
+/// A value as it stands in TOML.
+pub fn written(value: &HyperValue) -> String {
     match value {
         HyperValue::Number(number) => plain(*number),
         HyperValue::Flag(flag) => flag.to_string(),
@@ -114,7 +124,11 @@ mod tests {
             default: 0.0,
             low: 0.0,
             high: 1.0,
-            choices: if kind == "choice" { ["slow", "fast"].map(Into::into).to_vec().into() } else { Vec::new().into() },
+            choices: if kind == "choice" {
+                ["slow", "fast"].map(Into::into).to_vec().into()
+            } else {
+                Vec::new().into()
+            },
             meaning: "".into(),
         }
     }
@@ -157,7 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn text_is_the_inverse_of_number() {
+    fn value_is_the_inverse_of_number_and_text_shows_it() {
+        for (kind, written) in [
+            ("number", HyperValue::Number(0.5)),
+            ("flag", HyperValue::Flag(true)),
+            ("choice", HyperValue::Choice("fast".into())),
+        ] {
+            let hyper = hyper(kind);
+            assert_eq!(value(&hyper, number(&hyper, &written).unwrap()), written);
+        }
         assert_eq!(text(&hyper("choice"), 1.0), "fast");
         assert_eq!(text(&hyper("flag"), 1.0), "true");
         assert_eq!(text(&hyper("number"), 1e-8), "1e-8");

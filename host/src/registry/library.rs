@@ -1,6 +1,5 @@
-//! Opens one plugin's library: every check that can be made before it runs, then abi_stable's, then the plugin's own word.
+//! Opens one plugin's library: every check of the file that can be made before it runs, and then abi_stable's.
 //! Does not know labels of the registry; libraries stay open for the life of the process.
-#![allow(unsafe_code)]
 
 use std::{
     fmt,
@@ -9,18 +8,12 @@ use std::{
     sync::Mutex,
 };
 
-use abi_stable::{library::lib_header_from_path, std_types::RResult};
-use sdk::abi::{
-    self, AbiVersion, ArchOpTable, Descriptor, OptimizerTable, PluginCoreTable, ProjectionTable, RootRef, RuleTable,
-    TableHeader,
-};
+use abi_stable::library::lib_header_from_path;
+use sdk::abi::{AbiVersion, Descriptor, RootRef, Table};
 use sha2::{Digest, Sha256};
 
-use super::{PluginEntry, descriptor, elf, elf::Misfit, lock, lock::Lock};
-use crate::{
-    fault::{Exit, Fault, Faults},
-    tensor::tables::get_table,
-};
+use super::{PluginEntry, descriptor, elf, elf::Misfit, lock, lock::Lock, module::Module};
+use crate::fault::{Exit, Fault, Faults};
 
 /// One opened library, under the id that a registry gives it.
 #[derive(Clone)]
@@ -42,57 +35,33 @@ impl fmt::Debug for Library {
     }
 }
 
-/// What is known about an opened library, whoever asked for it. Never dropped, as the library is never closed.
-struct Module {
+/// An opened library, whoever asked for it. Never dropped, as the library is never closed.
+struct Opened {
     path: PathBuf,
     device_and_inode: (u64, u64),
     sha256: String,
-    abi: AbiVersion,
-    root: RootRef,
-    core: &'static PluginCoreTable,
-    descriptors: Vec<Descriptor>,
+    module: Module,
 }
 
 /// All libraries that this process has opened. The dynamic linker opens a file once, so a plugin is connected once.
-static OPENED: Mutex<Vec<&'static Module>> = Mutex::new(Vec::new());
-
-/// A table of a plugin: what it is called and that it may be read as this type.
-///
-/// # Safety
-/// `ID` is the id that sdk gives to exactly this `#[repr(C)]` type, which begins with a [`TableHeader`].
-pub unsafe trait Table: 'static {
-    /// Under which it is asked for.
-    const ID: &'static str;
-}
-// SAFETY: ids and types as documented in sdk::abi::plugin_tables.
-unsafe impl Table for PluginCoreTable {
-    const ID: &'static str = "plugin.core/1";
-}
-// SAFETY: as above.
-unsafe impl Table for RuleTable {
-    const ID: &'static str = "plugin.rule/1";
-}
-// SAFETY: as above.
-unsafe impl Table for OptimizerTable {
-    const ID: &'static str = "plugin.optimizer/1";
-}
-// SAFETY: as above.
-unsafe impl Table for ProjectionTable {
-    const ID: &'static str = "plugin.projection/1";
-}
-// SAFETY: as above.
-unsafe impl Table for ArchOpTable {
-    const ID: &'static str = "plugin.arch_op/1";
-}
+static OPENED: Mutex<Vec<&'static Opened>> = Mutex::new(Vec::new());
 
 impl Library {
+    /// A plugin that is part of the test itself.
+    #[cfg(test)]
+    pub(super) fn in_process(id: &str, root: RootRef) -> Result<Library, Faults> {
+        let module: &'static Module = Box::leak(Box::new(Module::introduced(id, root)?));
+        let (path, sha256) = (PathBuf::from("in-process"), "00".repeat(32));
+        Ok(Library { id: id.to_string(), path, sha256, abi: module.abi, module })
+    }
+
     /// Opens the library of `plugin` at `path`. Where a lock is given the file must be the one it names.
     ///
     /// # Errors
     /// R010 to R019 and R024; before the library runs, all that is wrong with the file.
     pub fn open(plugin: &PluginEntry, path: &Path, lock: Option<&Lock>) -> Result<Library, Faults> {
-        let module = module(&plugin.id, path, lock).map_err(|faults| located(faults, plugin, path))?;
-        let (path, sha256) = (path.to_path_buf(), module.sha256.clone());
+        let opened = open(&plugin.id, path, lock).map_err(|faults| located(faults, plugin, path))?;
+        let (path, sha256, module) = (path.to_path_buf(), opened.sha256.clone(), &opened.module);
         Ok(Library { id: plugin.id.clone(), path, sha256, abi: module.abi, module })
     }
 
@@ -101,17 +70,22 @@ impl Library {
         &self.module.descriptors
     }
 
+    /// A fact about the library as a whole, such as `sdk` or `rustc`: every label declares the same.
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.descriptors().first().and_then(|first| descriptor::fact(first, key))
+    }
+
     /// The table of one label.
     ///
     /// # Errors
     /// R024 where the plugin has none, or one that is too short or under another id.
     pub fn table<T: Table>(&self, label: &str) -> Result<&'static T, Fault> {
-        table(self.module.root, label)
+        self.module.table(label)
     }
 
     /// The text of the last failure on this thread; empty if there was none.
     pub fn take_fault(&self) -> String {
-        (self.module.core.take_fault)().into_string()
+        self.module.take_fault()
     }
 }
 
@@ -124,7 +98,7 @@ fn located(faults: Faults, plugin: &PluginEntry, path: &Path) -> Faults {
     Faults(faults.0.into_iter().map(located).collect())
 }
 
-fn module(id: &str, path: &Path, lock: Option<&Lock>) -> Result<&'static Module, Faults> {
+fn open(id: &str, path: &Path, lock: Option<&Lock>) -> Result<&'static Opened, Faults> {
     let bytes = read(id, path)?;
     let sha256 = lock::hex(&Sha256::digest(&bytes));
     let mut faults = Faults::none();
@@ -144,17 +118,18 @@ fn module(id: &str, path: &Path, lock: Option<&Lock>) -> Result<&'static Module,
     let device_and_inode = (metadata.dev(), metadata.ino());
     // A thread that panicked while it held the list has at worst not added its library.
     let mut opened = OPENED.lock().unwrap_or_else(|poison| poison.into_inner());
-    let same = |module: &&&'static Module| module.path == path || module.device_and_inode == device_and_inode;
-    if let Some(module) = opened.iter().find(same) {
-        if module.sha256 == sha256 {
-            return Ok(module);
+    let same = |known: &&&'static Opened| known.path == path || known.device_and_inode == device_and_inode;
+    if let Some(known) = opened.iter().find(same) {
+        if known.sha256 == sha256 {
+            return Ok(known);
         }
         let fault = Fault::new("R011", Exit::Registry, format!("plugin `{id}` changed on disk after it was opened"));
         return Err(fault.hint("start the program again").into());
     }
-    let module = load(id, path, device_and_inode, sha256)?;
-    opened.push(module);
-    Ok(module)
+    let module = Module::introduced(id, root(id, &path)?)?;
+    let library: &'static Opened = Box::leak(Box::new(Opened { path, device_and_inode, sha256, module }));
+    opened.push(library);
+    Ok(library)
 }
 
 fn read(id: &str, path: &Path) -> Result<Vec<u8>, Fault> {
@@ -215,77 +190,18 @@ fn misfit_fault(id: &str, misfit: Misfit) -> Fault {
     }
 }
 
-/// Opens the library and asks it what it is. The order matters: layout, version, description, and only then a connection.
-fn load(
-    id: &str,
-    path: PathBuf,
-    device_and_inode: (u64, u64),
-    sha256: String,
-) -> Result<&'static Module, Faults> {
+/// Opens the library and lets abi_stable compare the layouts.
+fn root(id: &str, path: &Path) -> Result<RootRef, Fault> {
     let refused = |reason: String| {
         Fault::new("R015", Exit::Registry, format!("plugin `{id}` has another binary interface than this host"))
             .note("reason", squeezed(&reason))
             .hint("build it again with this host's sdk")
     };
-    let header = lib_header_from_path(&path).map_err(|error| refused(error.to_string()))?;
+    let header = lib_header_from_path(path).map_err(|error| refused(error.to_string()))?;
     if header.layout().is_none() {
-        return Err(refused("it carries no layout to be checked".to_string()).into());
+        return Err(refused("it carries no layout to be checked".to_string()));
     }
-    let root = header.init_root_module::<RootRef>().map_err(|error| refused(error.to_string()))?;
-    let abi = root.abi_version()();
-    version_fits(id, abi)?;
-    let descriptors = match root.describe()() {
-        RResult::ROk(descriptors) => descriptors.into_vec(),
-        RResult::RErr(text) => {
-            let fault = Fault::new("R017", Exit::Registry, format!("plugin `{id}` failed to describe itself"));
-            return Err(fault.note("plugin", text.into_string()).into());
-        }
-    };
-    descriptor::check(id, &descriptors)?;
-    let core: &'static PluginCoreTable = table(root, "")?;
-    let status = (core.connect)(get_table);
-    if status != abi::OK {
-        let fault = Fault::new("R017", Exit::Registry, format!("plugin `{id}` failed to connect to the host"));
-        return Err(fault.note("plugin", (core.take_fault)().into_string()).into());
-    }
-    Ok(Box::leak(Box::new(Module { path, device_and_inode, sha256, abi, root, core, descriptors })))
-}
-
-/// Same major, and a required minor that this host has.
-fn version_fits(id: &str, plugin: AbiVersion) -> Result<(), Fault> {
-    if plugin.major == abi::MAJOR && plugin.required_minor <= abi::MINOR {
-        return Ok(());
-    }
-    let (major, minor) = (plugin.major, plugin.required_minor);
-    let newer = (major, minor) > (abi::MAJOR, abi::MINOR);
-    let way_out = if newer { "update the host, or build the plugin with this host's sdk" } else { "build the plugin with this host's sdk" };
-    let message = format!("plugin `{id}` needs ABI {major}.{minor}, this host has {}.{}", abi::MAJOR, abi::MINOR);
-    Err(Fault::new("R016", Exit::Registry, message).hint(way_out))
-}
-
-fn table<T: Table>(root: RootRef, label: &str) -> Result<&'static T, Fault> {
-    let what = if label.is_empty() { format!("table `{}`", T::ID) } else { format!("table `{}` of `{label}`", T::ID) };
-    let fault = |reason: String| {
-        Fault::new("R024", Exit::Registry, format!("{what} {reason}")).hint("build the plugin with this host's sdk")
-    };
-    let address = root.get_table()(T::ID.into(), label.into());
-    let header = address as *const TableHeader;
-    if header.is_null() {
-        return Err(fault("is missing".to_string()));
-    }
-    if !address.is_multiple_of(align_of::<T>()) {
-        return Err(fault("is not aligned".to_string()));
-    }
-    // SAFETY: not null and aligned; every table of the ABI begins with a header and lives as long as the process.
-    let header = unsafe { &*header };
-    if header.id != T::ID {
-        return Err(fault(format!("answers as `{}`", header.id)));
-    }
-    if header.struct_size < size_of::<T>() {
-        return Err(fault(format!("has {} bytes, {} are needed", header.struct_size, size_of::<T>())));
-    }
-    // SAFETY: the header says that it is this table and has all fields this host knows; `Table` ties the id to the type.
-    Ok(unsafe { &*(address as *const T) })
+    header.init_root_module::<RootRef>().map_err(|error| refused(error.to_string()))
 }
 
 /// abi_stable writes whole pages; the beginning says what is wrong.
@@ -302,25 +218,7 @@ fn squeezed(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn versions_fit_or_are_refused_with_both_numbers() {
-        let version = |major, required_minor| AbiVersion { major, required_minor };
-        assert!(version_fits("p", version(abi::MAJOR, 0)).is_ok());
-        assert!(version_fits("p", version(abi::MAJOR, abi::MINOR)).is_ok());
-        for (plugin, words) in [
-            (version(abi::MAJOR, abi::MINOR + 1), "update the host"),
-            (version(abi::MAJOR + 1, 0), "update the host"),
-            (version(abi::MAJOR - 1, 9), "build the plugin"),
-        ] {
-            let fault = version_fits("p", plugin).unwrap_err();
-            assert_eq!(fault.code, "R016");
-            assert!(fault.message.contains(&format!("{}.{}", plugin.major, plugin.required_minor)), "{fault}");
-            assert!(fault.message.contains(&format!("{}.{}", abi::MAJOR, abi::MINOR)), "{fault}");
-            assert!(fault.hint.unwrap().starts_with(words));
-        }
-    }
-
-    fn open(path: &Path, lock: Option<&Lock>) -> Faults {
+    fn refused(path: &Path, lock: Option<&Lock>) -> Faults {
         let plugin = PluginEntry { id: "p".into(), library: "p".into(), place: "registry.toml:2  p = \"p\"".into() };
         Library::open(&plugin, path, lock).expect_err("no plugin")
     }
@@ -342,13 +240,13 @@ mod tests {
             if let Some(bytes) = bytes {
                 std::fs::write(&path, bytes).unwrap();
             }
-            let fault = &open(&path, None).0[0];
+            let fault = &refused(&path, None).0[0];
             assert_eq!((fault.code, fault.exit), (code, Exit::Registry), "{fault}");
             assert!(fault.message.contains(message), "{fault}");
             assert_eq!(fault.place.as_deref(), Some("registry.toml:2  p = \"p\""));
             assert_eq!(fault.notes[0], ("library", path.display().to_string()));
         }
-        assert_eq!(open(folder.path(), None).0[0].code, "R010", "a folder cannot be read");
+        assert_eq!(refused(folder.path(), None).0[0].code, "R010", "a folder cannot be read");
     }
 
     #[test]
@@ -356,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libp.so");
         std::fs::write(&path, "text").unwrap();
-        let codes = |lock: &Lock| open(&path, Some(lock)).0.iter().map(|fault| fault.code).collect::<Vec<_>>();
+        let codes = |lock: &Lock| refused(&path, Some(lock)).0.iter().map(|fault| fault.code).collect::<Vec<_>>();
         assert_eq!(codes(&Lock::of(Vec::new())), ["R013", "R011"], "no entry");
         let mut library = lock::LockedLibrary {
             plugin: "p".into(),

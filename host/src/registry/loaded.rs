@@ -1,6 +1,5 @@
 //! One label whose plugin is loaded: what it is called, what it says about itself, and the table that runs it.
 //! Runs no rule; it asks the plugin only for what it declares.
-#![allow(unsafe_code)]
 
 use std::sync::{
     Arc,
@@ -9,13 +8,11 @@ use std::sync::{
 
 use abi_stable::std_types::RResult;
 use sdk::{
-    abi::{
-        self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor,
-    },
-    tape::Node,
+    abi::{self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor},
+    tape::{self, Node},
 };
 
-use super::{Entry, Kind, Library, descriptor, fingerprint, hyper};
+use super::{Entry, Kind, Library, StateBytes, descriptor, fingerprint, hyper};
 use crate::{
     config::settings::HyperValue,
     fault::{Exit, Fault, Faults},
@@ -104,7 +101,10 @@ impl Loaded {
     /// The fault behind a status that is not `OK`. Takes the plugin's text, so it must be called on the thread that got
     /// the status. After a panic the label is poisoned.
     pub fn fault(&self, status: u32, stage: &str) -> Fault {
-        let text = self.library.take_fault();
+        self.told(status, stage, self.library.take_fault())
+    }
+
+    fn told(&self, status: u32, stage: &str, text: String) -> Fault {
         let (code, what) = match status {
             abi::PANICKED => {
                 self.poisoned.store(true, Ordering::Relaxed);
@@ -193,26 +193,51 @@ impl Loaded {
         }
     }
 
+    /// Its state with the registry's defaults; none where it is no optimizer.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::slots`].
+    pub fn state_bytes(&self) -> Result<Option<StateBytes>, Fault> {
+        let slots = self.slots(&self.defaults)?;
+        Ok((self.kind == Kind::Optimizer).then(|| StateBytes::of(&slots)))
+    }
+
     /// Its rule as an expression for these hyper-parameters; none where it is no elementwise rule.
     ///
     /// # Errors
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
         let Table::Rule(table) = self.table else { return Ok(None) };
+        let slots = self.slots(hyper)?;
         let nodes = self.answer((table.record)(hyper.into()), "record")?.into_vec();
-        match fingerprint::malformed(&nodes) {
-            None => Ok(Some(nodes)),
-            Some(reason) => {
-                let message = format!("optimizer `{}` records something that is no rule", self.label);
-                Err(self.plugin_fault("P002", message, reason))
-            }
+        tape::check(&nodes, hyper.len(), &slots).map_err(|reason| {
+            let message = format!("optimizer `{}` records something that is no rule", self.label);
+            self.plugin_fault("P002", message, reason.to_string())
+        })?;
+        Ok(Some(nodes))
+    }
+
+    /// Its rule as text, one assignment per line; none where it is no elementwise rule.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::record`].
+    pub fn formula(&self, hyper: &[f64]) -> Result<Option<String>, Fault> {
+        let Some(nodes) = self.record(hyper)? else { return Ok(None) };
+        let names: Vec<&str> = self.schema().iter().map(|hyper| hyper.name.as_str()).collect();
+        let slots = self.slots(hyper)?;
+        let mut state = vec![""; slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0)];
+        for slot in &slots {
+            state[slot.index as usize] = &slot.name;
         }
+        Ok(Some(tape::formula(&nodes, &names, &state)))
     }
 
     fn answer<T>(&self, answer: RResult<T, abi_stable::std_types::RString>, stage: &str) -> Result<T, Fault> {
         answer.into_result().map_err(|text| {
-            let message = format!("{} `{}` failed in {stage}", self.kind, self.label);
-            self.plugin_fault("P002", message, text.into_string())
+            let text = text.into_string();
+            // The sdk marks the text of a panic so; there is no status beside it.
+            let status = if text.starts_with("panicked") { abi::PANICKED } else { abi::FAILED };
+            self.told(status, stage, text)
         })
     }
 
@@ -245,7 +270,8 @@ fn exported<'a>(entry: &Entry, library: &'a Library) -> Result<&'a Descriptor, F
     }
     let of_kind: Vec<&Descriptor> = all.iter().filter(|descriptor| descriptor.kind == kind.name()).collect();
     let shown = if of_kind.is_empty() { all.iter().collect() } else { of_kind };
-    let message = format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
+    let message =
+        format!("plugin `{}` does not export {kind} `{label}`; it reports {}", entry.plugin, reported(&shown));
     let hint = "correct `label` or `plugin`; another name for a label is an alias";
     Err(fault("R020", message).hint(hint))
 }
@@ -289,6 +315,9 @@ fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Resu
     }
 }
 
+/// A rule's state record has a handful of fields; a larger index is a mistake, and would be allocated.
+const MOST_SLOTS: u32 = 64;
+
 /// Slots are saved as `<parameter>/<slot>` and found by index, so both must be unique.
 fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
     for (i, slot) in slots.iter().enumerate() {
@@ -299,6 +328,9 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         }
         if before.iter().any(|other| other.name == *name || other.index == slot.index) {
             return Some(format!("slot `{name}` (index {}) is there twice", slot.index));
+        }
+        if slot.index >= MOST_SLOTS {
+            return Some(format!("slot `{name}` has index {}", slot.index));
         }
         if slot.shape_kind > 5 || slot.start > 2 {
             return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));

@@ -10,7 +10,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Kind;
 use crate::fault::{Exit, Fault};
 
 /// Whether the libraries of a registry are vouched for; kept in the run record.
@@ -86,6 +85,9 @@ pub struct LockedLabel {
     pub conformance: String,
 }
 
+/// Result of conformance checks that nobody ran.
+pub const NOT_RUN: &str = "not run";
+
 /// Form of the file that this host reads and writes.
 const VERSION: u32 = 1;
 
@@ -95,7 +97,13 @@ const HEADER: &str = "# Written by `host registry lock`. Enforced before a libra
 pub fn target() -> String {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     let vendor = if cfg!(target_vendor = "apple") { "apple" } else { "unknown" };
-    let abi = if cfg!(target_env = "musl") { "-musl" } else if cfg!(target_env = "gnu") { "-gnu" } else { "" };
+    let abi = if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else {
+        ""
+    };
     format!("{arch}-{vendor}-{os}{abi}")
 }
 
@@ -132,7 +140,7 @@ fn unreadable(path: &Path, reason: &str) -> Fault {
     Fault::new("R014", Exit::Registry, "the registry's lock cannot be read")
         .at(path.display().to_string())
         .note("reason", reason.trim())
-        .hint("write it anew with `host registry lock`, or delete it to run unlocked")
+        .hint("delete it to run unlocked; `host registry lock` then writes another")
 }
 
 impl Lock {
@@ -255,17 +263,6 @@ fn changes(old: &LockedLibrary, new: &LockedLibrary) -> Vec<String> {
     words
 }
 
-/// A locked label as of now.
-pub fn locked_label(
-    kind: Kind,
-    label: &str,
-    fingerprint: Option<String>,
-    state_bytes: Option<String>,
-) -> LockedLabel {
-    let (kind, label) = (kind.name().to_string(), label.to_string());
-    LockedLabel { kind, label, fingerprint, state_bytes, conformance: "not run".to_string() }
-}
-
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write;
@@ -280,6 +277,17 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn label(kind: &str, label: &str) -> LockedLabel {
+        let optimizer = kind == "optimizer";
+        LockedLabel {
+            kind: kind.into(),
+            label: label.into(),
+            fingerprint: optimizer.then(|| "f00d".into()),
+            state_bytes: optimizer.then(|| "8".into()),
+            conformance: NOT_RUN.into(),
+        }
+    }
+
     fn library(plugin: &str) -> LockedLibrary {
         LockedLibrary {
             plugin: plugin.into(),
@@ -288,7 +296,7 @@ mod tests {
             abi: "1.0".into(),
             sdk: "0.1.0".into(),
             rustc: "1.95.0".into(),
-            label: vec![locked_label(Kind::Optimizer, "adamw", Some("f00d".into()), Some("8".into()))],
+            label: vec![label("optimizer", "adamw")],
         }
     }
 
@@ -348,10 +356,7 @@ mod tests {
                 |l| l.label[0].state_bytes = Some("4".into()),
                 "optimizer `adamw` keeps another amount of state per parameter: 8 → 4 bytes",
             ),
-            (
-                |l| l.label.push(locked_label(Kind::ArchOp, "freeze", None, None)),
-                "arch-op `freeze` is new in plugin `a`",
-            ),
+            (|l| l.label.push(label("arch-op", "freeze")), "arch-op `freeze` is new in plugin `a`"),
         ];
         let before = Lock::of(vec![library("a")]);
         assert!(before.differences(&before).is_empty());

@@ -19,6 +19,7 @@
 //! | R005 | 4 | an entry names a plugin, label or role that does not exist |
 //! | R006 | 4 | the registry has no label |
 //! | R007 | 4 | a hyper-parameter of an entry does not fit the plugin's schema |
+//! | R008 | 4 | a hyper-parameter of the run does not fit the plugin's schema (found by `optim`) |
 //! | R010 | 4 | a plugin's library is missing or cannot be read |
 //! | R011 | 4 | a library is not a whole plugin for this machine |
 //! | R012 | 4 | a library needs another library or a symbol that plugins may not use |
@@ -50,8 +51,10 @@ mod kind;
 mod library;
 mod loaded;
 pub mod lock;
+mod module;
 mod parse;
 mod source;
+pub mod state_bytes;
 mod twins;
 
 pub use catalogue::{Catalogue, Survey, Wanted};
@@ -61,3 +64,7 @@ pub use library::Library;
 pub use loaded::Loaded;
 pub use lock::LockState;
 pub use source::Registry;
+pub use state_bytes::StateBytes;
+
+#[cfg(test)]
+mod tests;

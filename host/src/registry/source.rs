@@ -47,9 +47,9 @@ impl Registry {
             Some(path) => Registry::open(path),
             None => {
                 let here = env::current_dir().unwrap_or_default().join(FILE);
-                let looked = places[1..].iter().fold(here.display().to_string(), |text, place| {
-                    format!("{text}, {}", place.display())
-                });
+                let looked = places[1..]
+                    .iter()
+                    .fold(here.display().to_string(), |text, place| format!("{text}, {}", place.display()));
                 let fault = Fault::new("R002", Exit::Registry, format!("there is no {FILE}")).note("looked", looked);
                 Err(fault.hint("name one with `--registry FILE`").into())
             }
@@ -63,7 +63,9 @@ impl Registry {
     pub fn open(path: &Path) -> Result<Registry, Faults> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Fault::new("R002", Exit::Registry, "the registry cannot be read").at(&shown).note("reason", error.to_string())
+            Fault::new("R002", Exit::Registry, "the registry cannot be read")
+                .at(&shown)
+                .note("reason", error.to_string())
         })?;
         let mut faults = Faults::none();
         let document = faults.take(parse::parse(&shown, &text));
@@ -109,22 +111,42 @@ impl Registry {
     /// # Errors
     /// R001 with the label, where it was written, all known labels and the nearest one.
     pub fn known(&self, kind: Kind, label: &str, place: &str) -> Result<&Entry, Fault> {
-        if let Some(entry) = self.entry(kind, label) {
-            return Ok(entry);
-        }
-        let known = self.labels(kind);
-        let lists = format!("`host {}` lists all", kind.list_flag());
-        let names = self.entries(kind).flat_map(|entry| std::iter::once(&entry.label).chain(&entry.aliases));
+        self.entry(kind, label).ok_or_else(|| self.unknown(&[kind], label, place))
+    }
+
+    /// The entries of a label or of an alias in every kind, or the refusal.
+    ///
+    /// # Errors
+    /// R001 where no kind has it.
+    pub fn known_as_any(&self, label: &str, place: &str) -> Result<Vec<&Entry>, Fault> {
+        let entries: Vec<&Entry> = Kind::ALL.into_iter().filter_map(|kind| self.entry(kind, label)).collect();
+        if entries.is_empty() { Err(self.unknown(&Kind::ALL, label, place)) } else { Ok(entries) }
+    }
+
+    fn unknown(&self, kinds: &[Kind], label: &str, place: &str) -> Fault {
+        let labels = |kind: &Kind| self.labels(*kind);
+        let counts: Vec<String> = kinds.iter().map(|kind| format!("{} {kind}", labels(kind).len())).collect();
+        let mut known: Vec<&str> = kinds.iter().flat_map(labels).collect();
+        known.sort_unstable();
+        let plural = if known.len() == 1 { "" } else { "s" };
+        let lists: Vec<String> = kinds.iter().map(|kind| format!("`host {}`", kind.list_flag())).collect();
+        let lists = match kinds {
+            [_] => format!("{} lists all", lists[0]),
+            _ => format!("{} list all", lists.join(", ")),
+        };
+        let names = kinds.iter().flat_map(|kind| self.entries(*kind));
+        let names = names.flat_map(|entry| std::iter::once(&entry.label).chain(&entry.aliases));
         let hint = match nearest(label, names.map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`? {lists}"),
             None => lists,
         };
-        let message = format!("{kind} label `{label}` is not in the registry");
-        let plural = if known.len() == 1 { "" } else { "s" };
-        let count = format!("{} ({} {kind} label{plural})", self.path.display(), known.len());
+        let what = if let [kind] = kinds { format!("{kind} label") } else { "label".to_string() };
         let all = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        let fault = Fault::new("R001", Exit::Registry, message).at(place);
-        Err(fault.note("registry", count).note("known", all).hint(hint))
+        Fault::new("R001", Exit::Registry, format!("{what} `{label}` is not in the registry"))
+            .at(place)
+            .note("registry", format!("{} ({} label{plural})", self.path.display(), counts.join(", ")))
+            .note("known", all)
+            .hint(hint)
     }
 
     /// The optimizer that runs where nobody names one.
@@ -164,7 +186,8 @@ impl Registry {
 }
 
 fn relative_to(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
+    // Collecting the components takes a `./` out of the middle.
+    file.parent().unwrap_or(Path::new("")).join(path).components().collect()
 }
 
 fn executable_folder() -> Option<PathBuf> {
@@ -205,6 +228,9 @@ mod tests {
         let fault = registry.known(Kind::ArchOp, "lion", "--set").unwrap_err();
         assert_eq!(fault.notes[1], ("known", "none".to_string()));
         assert_eq!(fault.hint.as_deref(), Some("`host --list-arch-ops` lists all"));
+        let fault = registry.known_as_any("lionn", "describe").unwrap_err();
+        assert_eq!(fault.message, "label `lionn` is not in the registry");
+        assert!(fault.notes[0].1.ends_with("(2 optimizer, 0 projection, 0 arch-op labels)"), "{fault}");
     }
 
     #[test]
@@ -219,7 +245,7 @@ mod tests {
     fn libraries_lie_in_the_plugin_folder_or_relative_to_the_file() {
         let (folder, registry) = registry();
         let paths: Vec<_> = registry.plugins().iter().map(|plugin| registry.library_path(plugin)).collect();
-        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("./q.so")]);
+        assert_eq!(paths, [folder.path().join("lib/libp.so"), folder.path().join("q.so")]);
         let registry = registry.with_plugin_dir("/elsewhere");
         assert_eq!(registry.library_path(&registry.plugins()[0]), Path::new("/elsewhere/libp.so"));
     }

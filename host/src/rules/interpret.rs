@@ -100,7 +100,7 @@ impl Lanes<'_> {
             Op::Mul => a()?.f_mul(b()?),
             Op::Div => a()?.f_div(b()?),
             Op::Neg => a()?.f_neg(),
-            Op::Sqrt => a()?.f_sqrt(),
+            Op::Sqrt => self.sqrt(a()?),
             Op::Abs => a()?.f_abs(),
             Op::Sign => self.sign(a()?),
             Op::Max => choose(a()?.f_gt_tensor(b()?), a()?, b()?),
@@ -109,7 +109,7 @@ impl Lanes<'_> {
             Op::Exp => a()?.f_exp(),
             Op::Ln => a()?.f_log(),
             Op::Tanh => a()?.f_tanh(),
-            Op::Rsqrt => a()?.f_sqrt().and_then(|root| self.number(1.0)?.f_div(&root)),
+            Op::Rsqrt => self.sqrt(a()?).and_then(|root| self.number(1.0)?.f_div(&root)),
             Op::Gt => a()?.f_gt_tensor(b()?),
             Op::Ge => a()?.f_ge_tensor(b()?),
             Op::And => a()?.f_logical_and(b()?),
@@ -126,6 +126,17 @@ impl Lanes<'_> {
     fn number(&self, value: f64) -> Result<Tensor, TchError> {
         let rounded = if self.kind == Kind::Double { value } else { f64::from(value as f32) };
         Tensor::f_full([0i64; 0], rounded, (self.kind, self.device))
+    }
+
+    /// Correctly rounded, as in a kernel. On the CPU libtorch takes MKL's root, which is not, so it is taken value by value.
+    fn sqrt(&self, a: &Tensor) -> Result<Tensor, TchError> {
+        if self.device != Device::Cpu {
+            return a.f_sqrt();
+        }
+        let wide = Vec::<f64>::try_from(a.f_to_kind(Kind::Double)?.f_reshape([-1])?)?;
+        let root = |value: f64| if self.kind == Kind::Double { value.sqrt() } else { f64::from((value as f32).sqrt()) };
+        let roots: Vec<f64> = wide.into_iter().map(root).collect();
+        Tensor::f_from_slice(&roots)?.f_reshape(a.size())?.f_to_kind(self.kind)
     }
 
     fn sign(&self, a: &Tensor) -> Result<Tensor, TchError> {

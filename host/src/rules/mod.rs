@@ -12,5 +12,8 @@ pub mod interpret;
 pub mod kernel;
 pub mod norm;
 
+#[cfg(test)]
+mod tests;
+
 pub use instruction_set::InstructionSet;
 pub use kernel::{Pass, Rule, Target};

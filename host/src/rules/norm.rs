@@ -47,7 +47,8 @@ fn squared_norms_with(
     let chunk = chunk.next_multiple_of(BLOCK);
     // Gradients may lie in memory in any order; the sum must not depend on it.
     let tensors: Vec<Option<Tensor>> = tensors.iter().map(|tensor| tensor.as_ref().map(Tensor::contiguous)).collect();
-    let on_cpu: Vec<Option<Elements>> = tensors.iter().map(|tensor| elements(tensor.as_ref())).collect::<Result<_, _>>()?;
+    let on_cpu: Vec<Option<Elements>> =
+        tensors.iter().map(|tensor| elements(tensor.as_ref())).collect::<Result<_, _>>()?;
     let numels: Vec<usize> = on_cpu.iter().map(|found| found.map_or(0, |elements| elements.n)).collect();
 
     let mut pieces = Vec::new();
@@ -283,6 +284,7 @@ mod tests {
     #[test]
     fn same_bits_for_any_threads_chunks_and_instructions() {
         let tensors = tensors();
+        let _alone = crate::rules::tests::alone();
         let before = threads::count();
         let mut all = Vec::new();
         for threads in [1, 2, 3, 5] {

@@ -24,8 +24,7 @@ type Create<'a> = dyn Fn(&Path) -> io::Result<File> + 'a;
 
 fn write_file_with(path: &Path, bytes: &[u8], create: &Create) -> io::Result<()> {
     let temporary = beside(path, UNFINISHED)?;
-    let written =
-        write_synced(&temporary, bytes, create).and_then(|()| fs::rename(&temporary, path));
+    let written = write_synced(&temporary, bytes, create).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The error to tell is the first one; what cannot be removed now is removed at the next start.
         let _ = fs::remove_file(&temporary);
@@ -68,12 +67,7 @@ impl<'a> NewFolder<'a> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir(&temporary)?,
         }
-        Ok(NewFolder {
-            path: path.to_owned(),
-            temporary,
-            create,
-            committed: false,
-        })
+        Ok(NewFolder { path: path.to_owned(), temporary, create, committed: false })
     }
 
     /// Writes and syncs one file of it.
@@ -153,11 +147,7 @@ pub fn clear_leftovers(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    if path.symlink_metadata()?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
+    if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -169,8 +159,7 @@ fn parent(path: &Path) -> &Path {
 
 fn beside(path: &Path, prefix: &str) -> io::Result<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str());
-    let name =
-        name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
+    let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
     Ok(path.with_file_name(format!("{prefix}{name}")))
 }
 
@@ -184,10 +173,8 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -223,10 +210,7 @@ mod tests {
         first.commit().unwrap();
 
         let mut second = NewFolder::begin_with(&path, &full).unwrap();
-        assert_eq!(
-            second.file("a", b"new").unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(second.file("a", b"new").unwrap_err().kind(), io::ErrorKind::StorageFull);
         drop(second);
         assert_eq!(fs::read(path.join("a")).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["step"]);
@@ -256,15 +240,8 @@ mod tests {
         fs::write(root.join(".tmp-run.json"), "half").unwrap();
         assert_eq!(clear_leftovers(root).unwrap().len(), 4);
         assert_eq!(names(root), ["step-0", "step-1"]);
-        assert_eq!(
-            fs::read_to_string(root.join("step-0/from")).unwrap(),
-            "step-0",
-            "the successor wins"
-        );
-        assert_eq!(
-            fs::read_to_string(root.join("step-1/from")).unwrap(),
-            ".old-step-1"
-        );
+        assert_eq!(fs::read_to_string(root.join("step-0/from")).unwrap(), "step-0", "the successor wins");
+        assert_eq!(fs::read_to_string(root.join("step-1/from")).unwrap(), ".old-step-1");
         assert!(clear_leftovers(&root.join("missing")).unwrap().is_empty());
     }
 

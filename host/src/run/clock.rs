@@ -12,12 +12,8 @@ pub struct Utc {
 impl Utc {
     /// Now. A clock before 1970 reads as 1970.
     pub fn now() -> Utc {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Utc {
-            milliseconds: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Utc { milliseconds: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// The moment this many milliseconds after 1970-01-01T00:00:00Z.
@@ -56,23 +52,12 @@ impl Utc {
         const DAYS_IN_400_YEARS: u64 = 146_097;
         let days = self.milliseconds / 86_400_000 + DAYS_FROM_MARCH_OF_YEAR_0_TO_1970;
         let (cycle, day_of_cycle) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
-        let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524
-            - day_of_cycle / 146_096)
-            / 365;
-        let day_of_year =
-            day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+        let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+        let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        (
-            400 * cycle + year_of_cycle + u64::from(month <= 2),
-            month,
-            day,
-        )
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        (400 * cycle + year_of_cycle + u64::from(month <= 2), month, day)
     }
 }
 
@@ -94,10 +79,7 @@ mod tests {
         ] {
             assert_eq!(Utc::from_milliseconds(seconds * 1000).rfc3339(), text);
         }
-        assert_eq!(
-            Utc::from_milliseconds(1_709_251_199_999).compact(),
-            "20240229-235959"
-        );
+        assert_eq!(Utc::from_milliseconds(1_709_251_199_999).compact(), "20240229-235959");
     }
 
     #[test]

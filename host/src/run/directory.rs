@@ -46,9 +46,7 @@ impl RunDirectory {
     /// D101 it holds a run already · D102 it is not a folder · D104 it holds no run to resume.
     pub fn check(path: &Path, purpose: Purpose) -> Result<(), Fault> {
         if path.exists() && !path.is_dir() {
-            return Err(
-                fault("D102", "run directory is not a folder").at(path.display().to_string())
-            );
+            return Err(fault("D102", "run directory is not a folder").at(path.display().to_string()));
         }
         match (purpose, RunDirectory::holds_a_run(path)) {
             (Purpose::New, true) => Err(fault("D101", "run directory already holds a run")
@@ -74,29 +72,19 @@ impl RunDirectory {
         RunDirectory::check(path, purpose)?;
         try_writing(path).map_err(|error| unwritable(path, &error))?;
         for folder in [path.to_owned(), path.join(CHECKPOINTS)] {
-            let cleared =
-                atomic::clear_leftovers(&folder).map_err(|error| unwritable(&folder, &error))?;
+            let cleared = atomic::clear_leftovers(&folder).map_err(|error| unwritable(&folder, &error))?;
             for leftover in cleared {
                 tracing::info!("cleared {} left by an interrupted run", leftover.display());
             }
         }
-        Ok(RunDirectory {
-            held_a_run: RunDirectory::holds_a_run(path),
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(RunDirectory { held_a_run: RunDirectory::holds_a_run(path), path: path.to_owned(), _lock: lock })
     }
 
     /// Makes a new folder `<parent>/<utc time>-<label>-s<seed>`; a number follows where that name is taken.
     ///
     /// # Errors
     /// D105 it cannot be made or written.
-    pub fn make_under(
-        parent: &Path,
-        label: &str,
-        seed: u64,
-        now: Utc,
-    ) -> Result<RunDirectory, Fault> {
+    pub fn make_under(parent: &Path, label: &str, seed: u64, now: Utc) -> Result<RunDirectory, Fault> {
         fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
         let name = format!("{}-{label}-s{seed}", now.compact());
         let mut path = parent.join(&name);
@@ -153,20 +141,15 @@ impl RunDirectory {
 /// Says that something cannot be written, and why.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Fault {
     let (message, hint) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
-            "the disk is full",
-            "free some space, then go on with `--resume`",
-        ),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => (
-            "cannot write here",
-            "make it writable, or give another `--run-dir`",
-        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ("the disk is full", "free some space, then go on with `--resume`")
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            ("cannot write here", "make it writable, or give another `--run-dir`")
+        }
         _ => ("cannot write", "give another `--run-dir`"),
     };
-    fault("D105", message)
-        .at(path.display().to_string())
-        .note("system", error.to_string())
-        .hint(hint)
+    fault("D105", message).at(path.display().to_string()).note("system", error.to_string()).hint(hint)
 }
 
 fn fault(code: &'static str, message: &str) -> Fault {
@@ -176,12 +159,7 @@ fn fault(code: &'static str, message: &str) -> Fault {
 /// Takes the lock. The system lets go of it when the process ends, however it ends.
 fn lock(folder: &Path) -> Result<File, Fault> {
     let path = folder.join(LOCK);
-    let opened = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path);
+    let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = opened.map_err(|error| unwritable(&path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -190,8 +168,8 @@ fn lock(folder: &Path) -> Result<File, Fault> {
             // Only to say who; a holder that has not written its number yet is nobody's fault.
             let _ = file.read_to_string(&mut holder);
             let holder = holder.trim();
-            let mut taken = fault("D103", "another process is using this run directory")
-                .at(folder.display().to_string());
+            let mut taken =
+                fault("D103", "another process is using this run directory").at(folder.display().to_string());
             if !holder.is_empty() {
                 taken = taken.note("process", holder);
             }
@@ -199,9 +177,7 @@ fn lock(folder: &Path) -> Result<File, Fault> {
         }
         Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
     }
-    let written = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| unwritable(&path, &error))?;
     Ok(file)
 }
@@ -220,11 +196,7 @@ mod tests {
     #[test]
     fn the_purpose_must_fit_the_folder() {
         let root = tempfile::tempdir().unwrap();
-        let (missing, empty, run) = (
-            root.path().join("missing"),
-            root.path().join("empty"),
-            root.path().join("run"),
-        );
+        let (missing, empty, run) = (root.path().join("missing"), root.path().join("empty"), root.path().join("run"));
         fs::create_dir(&empty).unwrap();
         fs::create_dir(&run).unwrap();
         fs::write(run.join(RECORD), "{}").unwrap();
@@ -242,12 +214,7 @@ mod tests {
             (&file, Purpose::New, Some("D102")),
         ] {
             let checked = RunDirectory::check(path, purpose);
-            assert_eq!(
-                checked.as_ref().err().map(|fault| fault.code),
-                code,
-                "{} {purpose:?}",
-                path.display()
-            );
+            assert_eq!(checked.as_ref().err().map(|fault| fault.code), code, "{} {purpose:?}", path.display());
             assert!(checked.err().is_none_or(|fault| fault.exit == Exit::Data));
         }
         assert!(!missing.exists(), "looking writes nothing");
@@ -258,12 +225,7 @@ mod tests {
     fn a_refused_folder_is_left_as_it_was() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(RECORD), "{}").unwrap();
-        assert_eq!(
-            RunDirectory::open(root.path(), Purpose::New)
-                .unwrap_err()
-                .code,
-            "D101"
-        );
+        assert_eq!(RunDirectory::open(root.path(), Purpose::New).unwrap_err().code, "D101");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 
@@ -273,12 +235,7 @@ mod tests {
         let first = RunDirectory::open(root.path(), Purpose::New).unwrap();
         let second = RunDirectory::open(root.path(), Purpose::New).unwrap_err();
         assert_eq!((second.code, second.exit), ("D103", Exit::Data));
-        assert!(
-            second
-                .notes
-                .contains(&("process", std::process::id().to_string())),
-            "{second}"
-        );
+        assert!(second.notes.contains(&("process", std::process::id().to_string())), "{second}");
         drop(first);
         RunDirectory::open(root.path(), Purpose::New).unwrap();
     }
@@ -291,14 +248,7 @@ mod tests {
             .map(|_| RunDirectory::make_under(&root.path().join("runs"), "lion", 7, now).unwrap())
             .map(|run| run.path().file_name().unwrap().to_str().unwrap().to_owned())
             .collect();
-        assert_eq!(
-            names,
-            [
-                "20240229-235959-lion-s7",
-                "20240229-235959-lion-s7-2",
-                "20240229-235959-lion-s7-3"
-            ]
-        );
+        assert_eq!(names, ["20240229-235959-lion-s7", "20240229-235959-lion-s7-2", "20240229-235959-lion-s7-3"]);
     }
 
     #[test]
@@ -306,8 +256,7 @@ mod tests {
         // The kernel's own file systems refuse new files to everybody.
         let fault = RunDirectory::open(Path::new("/proc/self/fdinfo"), Purpose::New).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("D105", Exit::Data), "{fault}");
-        let fault =
-            RunDirectory::make_under(Path::new("/proc/runs"), "lion", 1, Utc::now()).unwrap_err();
+        let fault = RunDirectory::make_under(Path::new("/proc/runs"), "lion", 1, Utc::now()).unwrap_err();
         assert_eq!(fault.code, "D105", "{fault}");
     }
 
@@ -329,19 +278,13 @@ mod tests {
         let run = RunDirectory::open(root.path(), Purpose::New).unwrap();
         assert!(!run.held_a_run());
         run.write("plots/loss.svg", b"<svg/>").unwrap();
-        assert_eq!(
-            fs::read(root.path().join("plots/loss.svg")).unwrap(),
-            b"<svg/>"
-        );
+        assert_eq!(fs::read(root.path().join("plots/loss.svg")).unwrap(), b"<svg/>");
         let mut stream = run.stream("metrics.jsonl").unwrap();
         stream.append(b"one\n").unwrap();
         stream.append(b"two\n").unwrap();
         stream.truncate(4).unwrap();
         stream.append(b"three\n").unwrap();
         stream.sync().unwrap();
-        assert_eq!(
-            run.stream("metrics.jsonl").unwrap().contents().unwrap(),
-            b"one\nthree\n"
-        );
+        assert_eq!(run.stream("metrics.jsonl").unwrap().contents().unwrap(), b"one\nthree\n");
     }
 }

@@ -45,18 +45,13 @@ impl Log {
     pub fn install(screen: Screen, shown: Level) -> Result<Log, Fault> {
         let log = Log::default();
         log.subscriber(screen, shown).try_init().map_err(|error| {
-            Fault::new("E102", Exit::Environment, "the log cannot be started")
-                .note("reason", error.to_string())
+            Fault::new("E102", Exit::Environment, "the log cannot be started").note("reason", error.to_string())
         })?;
         Ok(log)
     }
 
     fn subscriber(&self, screen: Screen, shown: Level) -> impl Subscriber + Send + Sync + use<> {
-        tracing_subscriber::registry().with(Lines {
-            log: self.clone(),
-            screen,
-            shown,
-        })
+        tracing_subscriber::registry().with(Lines { log: self.clone(), screen, shown })
     }
 
     /// From now on to this file, beginning with what was logged before.
@@ -110,18 +105,11 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         if *metadata.level() <= self.shown {
-            self.screen.line(&for_people(
-                *metadata.level(),
-                &fields,
-                self.screen.has_color(),
-            ));
+            self.screen.line(&for_people(*metadata.level(), &fields, self.screen.has_color()));
         }
         let mut object = Map::new();
         object.insert("time".into(), Utc::now().rfc3339().into());
-        object.insert(
-            "level".into(),
-            metadata.level().as_str().to_lowercase().into(),
-        );
+        object.insert("level".into(), metadata.level().as_str().to_lowercase().into());
         object.insert("target".into(), metadata.target().into());
         object.insert("message".into(), fields.message.into());
         for (name, value) in fields.others {
@@ -225,10 +213,7 @@ mod tests {
         });
         assert!(log.failure().is_none());
         let text = std::fs::read_to_string(root.path().join("log.jsonl")).unwrap();
-        let lines: Vec<Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let expected = [
             ("info", "before \"it\" exists", "steps", Value::from(7)),
             ("warn", "after", "loss", Value::from("NaN")),
@@ -247,10 +232,7 @@ mod tests {
 
     #[test]
     fn people_see_the_level_in_words() {
-        let fields = Fields {
-            message: "loss rose".into(),
-            others: vec![("step".into(), 3.into())],
-        };
+        let fields = Fields { message: "loss rose".into(), others: vec![("step".into(), 3.into())] };
         for (level, color, expected) in [
             (Level::INFO, true, "loss rose  step=3"),
             (Level::WARN, false, "warning: loss rose  step=3"),

@@ -88,6 +88,18 @@ pub struct Versions {
     pub rustc: String,
 }
 
+impl Versions {
+    /// Those of this process.
+    pub fn of_this_program() -> Versions {
+        Versions {
+            host: env!("CARGO_PKG_VERSION").into(),
+            sdk: sdk::VERSION.into(),
+            libtorch: env!("HOST_LIBTORCH_VERSION").into(),
+            rustc: env!("HOST_RUSTC_VERSION").into(),
+        }
+    }
+}
+
 /// The registry a run was resolved with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryRecord {
@@ -144,23 +156,21 @@ pub struct ResultRecord {
     pub floor_bpb: Option<Digits>,
     /// Lowest loss of all evaluations, an extra column that is not the result.
     pub best_val_loss: Option<Digits>,
+    /// The step after which it was seen.
+    pub best_step: Option<u64>,
 }
 
 impl ResultRecord {
     /// From the numbers.
-    pub fn new(
-        val_loss: f64,
-        val_bpb: f64,
-        floor_bpb: Option<f64>,
-        best_val_loss: Option<f64>,
-    ) -> ResultRecord {
+    pub fn new(val_loss: f64, val_bpb: f64, floor_bpb: Option<f64>, best: Option<(u64, f64)>) -> ResultRecord {
         ResultRecord {
             val_loss: Digits(val_loss),
             val_loss_bits: bits(val_loss),
             val_bpb: Digits(val_bpb),
             val_bpb_bits: bits(val_bpb),
             floor_bpb: floor_bpb.map(Digits),
-            best_val_loss: best_val_loss.map(Digits),
+            best_val_loss: best.map(|(_, loss)| Digits(loss)),
+            best_step: best.map(|(step, _)| step),
         }
     }
 }
@@ -172,8 +182,7 @@ impl Record {
     /// D105 it cannot be written; the one before stays.
     pub fn write(&self, run: &RunDirectory) -> Result<(), Fault> {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| {
-            Fault::new("D106", Exit::Data, "the run record cannot be written")
-                .note("reason", error.to_string())
+            Fault::new("D106", Exit::Data, "the run record cannot be written").note("reason", error.to_string())
         })?;
         text.push('\n');
         run.write(FILE, text.as_bytes()).map(drop)
@@ -182,12 +191,12 @@ impl Record {
     /// Reads `run.json` of the run directory `folder`.
     ///
     /// # Errors
-    /// D104 it is not there · D106 it is not what this program wrote.
+    /// D107 it is not there · D106 it is not what this program wrote.
     pub fn read(folder: &Path) -> Result<Record, Fault> {
         let path = folder.join(FILE);
         let place = path.display().to_string();
         let text = fs::read(&path).map_err(|error| {
-            Fault::new("D104", Exit::Data, "the run record cannot be read")
+            Fault::new("D107", Exit::Data, "the run record cannot be read")
                 .at(place.clone())
                 .note("system", error.to_string())
                 .hint("give the folder of a run, which holds run.json")
@@ -202,11 +211,7 @@ impl Record {
 
     /// Notes that it goes on from a checkpoint's step.
     pub fn resume(&mut self, step: u64, argv: Vec<String>) {
-        self.resumed.push(Resumption {
-            time: Utc::now().rfc3339(),
-            step,
-            argv,
-        });
+        self.resumed.push(Resumption { time: Utc::now().rfc3339(), step, argv });
         self.status = Status::Running;
         self.steps_done = step;
         self.ended = None;
@@ -237,17 +242,8 @@ mod tests {
         Record {
             status: Status::Running,
             argv: vec!["host".into(), "train".into()],
-            versions: Versions {
-                host: "0.1.0".into(),
-                sdk: "0.1.0".into(),
-                libtorch: "2".into(),
-                rustc: "1".into(),
-            },
-            registry: RegistryRecord {
-                path: "registry.toml".into(),
-                sha256: "00".into(),
-                lock: "unlocked".into(),
-            },
+            versions: Versions { host: "0.1.0".into(), sdk: "0.1.0".into(), libtorch: "2".into(), rustc: "1".into() },
+            registry: RegistryRecord { path: "registry.toml".into(), sha256: "00".into(), lock: "unlocked".into() },
             labels: vec![LabelRecord {
                 kind: "optimizer".into(),
                 asked: "Lion".into(),
@@ -282,14 +278,8 @@ mod tests {
         let run = RunDirectory::open(root.path(), Purpose::New).unwrap();
         record().write(&run).unwrap();
         let text = fs::read_to_string(root.path().join(FILE)).unwrap();
-        assert!(
-            text.contains("\"val_loss\": 1.0000000000000001e-1"),
-            "{text}"
-        );
-        assert!(
-            text.contains("\"val_loss_bits\": \"3fb999999999999a\""),
-            "{text}"
-        );
+        assert!(text.contains("\"val_loss\": 1.0000000000000001e-1"), "{text}");
+        assert!(text.contains("\"val_loss_bits\": \"3fb999999999999a\""), "{text}");
         assert!(text.contains("\"val_bpb\": null"), "{text}");
         let read = Record::read(root.path()).unwrap();
         assert_eq!(read.seed, u64::MAX);
@@ -307,16 +297,10 @@ mod tests {
         ] {
             let mut record = record();
             record.end(exit);
-            assert_eq!(
-                (record.status, record.exit_code),
-                (status, Some(exit as u8))
-            );
+            assert_eq!((record.status, record.exit_code), (status, Some(exit as u8)));
             assert!(record.ended.is_some());
             record.resume(4, vec!["host".into(), "resume".into()]);
-            assert_eq!(
-                (record.status, record.steps_done, record.exit_code),
-                (Status::Running, 4, None)
-            );
+            assert_eq!((record.status, record.steps_done, record.exit_code), (Status::Running, 4, None));
             assert_eq!(record.resumed.len(), 1);
         }
     }
@@ -324,7 +308,7 @@ mod tests {
     #[test]
     fn a_missing_or_damaged_record_is_named() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Record::read(root.path()).unwrap_err().code, "D104");
+        assert_eq!(Record::read(root.path()).unwrap_err().code, "D107");
         fs::write(root.path().join(FILE), "{\"status\": \"run").unwrap();
         let fault = Record::read(root.path()).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("D106", Exit::Data));

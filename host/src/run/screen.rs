@@ -19,21 +19,13 @@ impl Screen {
     pub fn stderr() -> Screen {
         let stderr = std::io::stderr();
         let color = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
-        Screen {
-            bars: MultiProgress::new(),
-            terminal: stderr.is_terminal(),
-            color,
-        }
+        Screen { bars: MultiProgress::new(), terminal: stderr.is_terminal(), color }
     }
 
     /// Nothing is a terminal and bars are not drawn; lines go to standard error.
     pub fn plain() -> Screen {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        Screen {
-            bars,
-            terminal: false,
-            color: false,
-        }
+        Screen { bars, terminal: false, color: false }
     }
 
     /// Whether a bar can be drawn.

@@ -23,7 +23,7 @@ impl Signals {
     /// Takes the three signals over for the rest of the process.
     ///
     /// # Errors
-    /// E101 the system refuses.
+    /// E103 the system refuses.
     pub fn install() -> Result<Signals, Fault> {
         let received = Arc::new(AtomicUsize::new(0));
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -38,8 +38,7 @@ impl Signals {
             Ok(())
         };
         install().map_err(|error: std::io::Error| {
-            Fault::new("E101", Exit::Environment, "cannot listen to signals")
-                .note("system", error.to_string())
+            Fault::new("E103", Exit::Environment, "cannot listen to signals").note("system", error.to_string())
         })?;
         Ok(Signals { received })
     }

@@ -21,10 +21,7 @@ impl Stream {
     /// Opens or creates the file at `path`.
     pub(super) fn open(path: PathBuf) -> Result<Stream, Fault> {
         let file = File::options().create(true).append(true).open(&path);
-        Ok(Stream {
-            file: file.map_err(|error| unwritable(&path, &error))?,
-            path,
-        })
+        Ok(Stream { file: file.map_err(|error| unwritable(&path, &error))?, path })
     }
 
     /// Where it is.
@@ -39,22 +36,16 @@ impl Stream {
 
     /// Appends in one write.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| unwritable(&self.path, &error))
+        self.file.write_all(bytes).map_err(|error| unwritable(&self.path, &error))
     }
 
     /// Keeps the first `length` bytes.
     pub fn truncate(&mut self, length: u64) -> Result<(), Fault> {
-        self.file
-            .set_len(length)
-            .map_err(|error| unwritable(&self.path, &error))
+        self.file.set_len(length).map_err(|error| unwritable(&self.path, &error))
     }
 
     /// Waits until all that was written is on disk.
     pub fn sync(&self) -> Result<(), Fault> {
-        self.file
-            .sync_all()
-            .map_err(|error| unwritable(&self.path, &error))
+        self.file.sync_all().map_err(|error| unwritable(&self.path, &error))
     }
 }

@@ -26,6 +26,14 @@ pub fn open(wanted: Device) -> Result<tch::Device, Fault> {
     }
 }
 
+/// As recorded: `cpu`, `cuda:0`.
+pub fn name(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
 fn cuda() -> Result<tch::Device, String> {
     // SAFETY: libcuda is NVIDIA's driver library; opening it runs its initializers only, and it is never closed.
     let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) };

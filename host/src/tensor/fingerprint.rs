@@ -91,7 +91,7 @@ fn pseudo_random(key: [u32; 2], shape: &[i64]) -> Result<Tensor, Fault> {
         (0..n as u32).map(|i| (philox::block([i, 0, 0, 0], key)[0] >> 8) as f32 * 2f32.powi(-23) - 1.0).collect();
     let sizes: Vec<i64> = std::iter::once(1).chain(shape.iter().copied()).collect();
     Tensor::f_from_slice(&values).and_then(|flat| flat.f_reshape(&sizes)).map_err(|error| {
-        Fault::new("E091", Exit::Environment, "the probe of matrix rules cannot be made")
+        Fault::new("E092", Exit::Environment, "the probe of matrix rules cannot be made")
             .note("libtorch", error.to_string())
     })
 }
@@ -106,7 +106,7 @@ fn slots_text(slots: &[SlotDescriptor]) -> String {
 }
 
 fn failed(label: &str, stage: &str, text: &str) -> Fault {
-    Fault::new("P012", Exit::Plugin, format!("optimizer `{label}` cannot be fingerprinted"))
+    Fault::new("P016", Exit::Plugin, format!("optimizer `{label}` cannot be fingerprinted"))
         .note("stage", stage)
         .note("reason", text)
 }

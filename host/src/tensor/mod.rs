@@ -4,6 +4,7 @@
 
 pub mod arena;
 pub mod bytes;
+pub mod device;
 pub mod fingerprint;
 pub mod slots;
 pub mod tables;

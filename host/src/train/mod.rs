@@ -3,11 +3,13 @@
 //! A step is a sentence: batch → forward → backward → clip → project → update. Everything the sentence names lives in a room
 //! of its own; this one only says it.
 
-mod prepare;
+mod ledger;
+pub mod prepare;
 mod progress;
 mod step;
 mod trainer;
 
+pub use ledger::{Ledger, Terms};
 pub use prepare::{Prepared, prepare};
 pub use progress::Progress;
-pub use trainer::{Outcome, Trainer};
+pub use trainer::Trainer;

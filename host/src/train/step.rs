@@ -6,8 +6,8 @@ use crate::{
     config::Settings,
     data::Corpus,
     fault::{Exit, Fault},
-    model::Gpt,
-    optim::{Optim, clip, lr_schedule},
+    model::{self, Gpt, dropout_seed},
+    optim::{Optim, clip, lr_schedule, non_finite::Guard},
     projection::{ProjectionReport, Projections},
 };
 
@@ -35,38 +35,40 @@ pub fn run(
     device: Device,
     corpus: &Corpus,
     model: &mut Gpt,
+    guard: &mut Guard,
     projections: &mut Projections,
     optim: &mut Optim,
 ) -> Result<Step, Fault> {
     let train = &settings.train;
-    let mut loss = 0.0;
-    for micro in 0..train.grad_accum {
-        let (tokens, targets) =
-            corpus.batch(settings.seed, step, micro, train.batch_size, settings.model.block_size, device);
-        let mean = model.loss(&tokens, &targets, Some(dropout_seed(settings.seed, step, micro)));
-        loss += mean.double_value(&[]) / train.grad_accum as f64;
-        let share = if train.grad_accum == 1 { mean } else { mean / train.grad_accum as f64 };
-        share.backward();
-    }
+    let loss = backward(step, settings, device, corpus, model)?;
     if !loss.is_finite() {
         return Err(Fault::new("N001", Exit::Diverged, format!("the training loss of step {step} is {loss}"))
-            .hint("lower the learning rate, clip harder, or resume from the last checkpoint with another setting"));
+            .hint("lower the learning rate or clip harder; the last checkpoint is whole"));
     }
 
+    let norm = clip::measure(model.parameters())?;
+    let skipped = guard.check(model.parameters(), &norm, step)?;
+    clip::scale(model.parameters(), clip::factor(norm.norm, train.grad_clip))?;
+    let projections = projections.apply(model.parameters_mut())?;
     let lr_factor = lr_schedule::factor(&settings.lr_schedule, step, train.steps);
-    let norm = clip::measure(model.parameters());
-    if train.grad_clip > 0.0 {
-        clip::scale(model.parameters_mut(), train.grad_clip, &norm);
-    }
-    let reports = projections.apply(model.parameters_mut())?;
-    let report = optim.step(model.parameters_mut(), lr_factor, &norm)?;
+    optim.step(model.parameters_mut(), lr_factor, norm.norm, &norm.non_finite)?;
     for parameter in model.parameters_mut() {
         parameter.tensor.zero_grad();
     }
-    Ok(Step { loss, grad_norm: norm.norm, lr_factor, skipped: report.skipped, projections: reports })
+    Ok(Step { loss, grad_norm: norm.norm, lr_factor, skipped, projections })
 }
 
-/// Dropout depends on these three alone, so a resumed run draws the same masks.
-fn dropout_seed(seed: u64, step: u64, micro: usize) -> u64 {
-    crate::data::counter::mix(&[seed, step, micro as u64])
+/// Adds the gradients of the mean loss over all micro-batches to the parameters; gives that loss in nats per token.
+fn backward(step: u64, settings: &Settings, device: Device, corpus: &Corpus, model: &Gpt) -> Result<f64, Fault> {
+    let Settings { seed, train, .. } = settings;
+    let mut sum = 0.0;
+    for micro in 0..train.grad_accum as u64 {
+        let (tokens, targets) =
+            corpus.batch(*seed, step, micro, train.batch_size, settings.model.block_size, device)?;
+        let loss = model.loss(&tokens, &targets, Some(dropout_seed(*seed, step, micro)))?;
+        sum += loss.f_double_value(&[]).map_err(model::refused)?;
+        let share = if train.grad_accum == 1 { loss } else { loss / train.grad_accum as f64 };
+        share.f_backward().map_err(model::refused)?;
+    }
+    Ok(sum / train.grad_accum as f64)
 }

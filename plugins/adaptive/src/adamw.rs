@@ -6,8 +6,8 @@
 //! w ← max(w, v)                     (amsgrad; else w = v)
 //! x ← x·(1 − lr·weight_decay) − lr/(1 − β₁ᵗ) · m / (√w/√(1 − β₂ᵗ) + eps)
 //! ```
-//! Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101, Algorithm 2; amsgrad: Reddi et al.
-//! 2018, arXiv 1904.09237, of the second moment before its correction. As `torch.optim.AdamW`.
+//! Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101, Algorithm 2; amsgrad: Reddi
+//! et al. 2018, arXiv 1904.09237, of the second moment before its correction. As `torch.optim.AdamW`.
 
 use sdk::*;
 

@@ -5,8 +5,8 @@
 //! b ← momentum·b + (1 − dampening)·g        (first step: b = g)
 //! x ← x − lr·b                              (nesterov: x − lr·(g + momentum·b))
 //! ```
-//! Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", ICML 2013; in the form of
-//! `torch.optim.SGD`, where lr multiplies the buffer and not what goes into it.
+//! Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", ICML 2013; in the form
+//! of `torch.optim.SGD`, where lr multiplies the buffer and not what goes into it.
 
 use sdk::*;
 

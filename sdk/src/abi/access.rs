@@ -2,6 +2,7 @@
 //! Both sides use it; it calls nothing.
 #![allow(unsafe_code)]
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -41,10 +42,15 @@ tables!(
 /// A table of the other side, which may be shorter than `T` is here. Its functions are read by [`table_entry!`].
 ///
 /// [`table_entry!`]: crate::table_entry
-#[derive(Debug)]
 pub struct TableRef<T: Table> {
     at: NonNull<TableHeader>,
     table: PhantomData<&'static T>,
+}
+
+impl<T: Table> fmt::Debug for TableRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.header())
+    }
 }
 
 impl<T: Table> Clone for TableRef<T> {
@@ -67,8 +73,8 @@ impl<T: Table> TableRef<T> {
     /// There is none, or it is another table.
     ///
     /// # Safety
-    /// `header` is null, or points to a table that lives as long as the process and whose first `struct_size` bytes are laid
-    /// out as those of the table type that its `id` names.
+    /// `header` is null, or points to a table that lives as long as the process and whose first `struct_size` bytes are
+    /// laid out as those of the table type that its `id` names.
     pub unsafe fn new(header: *const TableHeader) -> Result<TableRef<T>, String> {
         let Some(at) = NonNull::new(header.cast_mut()) else { return Err(format!("there is no table `{}`", T::ID)) };
         // SAFETY: not null, so a table, which begins with a header.

@@ -1,7 +1,7 @@
 //! Tables that the host offers. Functions return a status; the text of a failure is fetched on the same thread with
-//! [`CoreTable::take_error`]. Tensors are handles: a number with a generation, so a stale one is an error. Handles that a
-//! function returns live until the plugin's call ends. Nothing is changed in place. One thread at a time: the one that
-//! entered the plugin.
+//! [`CoreTable::take_error`]. Tensors are handles: a number with a generation, so a stale one is an error. Handles that
+//! a function returns live until the plugin's call ends. Nothing is changed in place. One thread at a time: the one
+//! that entered the plugin.
 
 use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 
@@ -103,7 +103,8 @@ pub struct TensorTable {
     pub add_scaled: extern "C" fn(a: Handle, b: Handle, alpha: f64, out: *mut Handle) -> u32,
     /// `mask != 0 ? a : b`, elementwise.
     pub select: extern "C" fn(mask: Handle, a: Handle, b: Handle, out: *mut Handle) -> u32,
-    /// Sum over the given dimensions, which are kept with size 1; over all, to a tensor without dimensions, where none is given.
+    /// Sum over the given dimensions, which are kept with size 1; over all, to a tensor without dimensions, where none
+    /// is given.
     pub sum: extern "C" fn(a: Handle, dims: RSlice<'_, i64>, out: *mut Handle) -> u32,
     /// Mean, as `sum`.
     pub mean: extern "C" fn(a: Handle, dims: RSlice<'_, i64>, out: *mut Handle) -> u32,

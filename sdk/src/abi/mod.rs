@@ -3,9 +3,10 @@
 //!
 //! Three layers, from frozen to growing:
 //! 1. [`Root`]: the module that abi_stable loads and layout-checks. Frozen for the life of [`MAJOR`].
-//! 2. Descriptors: `StableAbi` values that a plugin hands out once, at load. Frozen; [`Descriptor::facts`] is the room to grow.
-//! 3. Tables: `#[repr(C)]` structs found by an id, each beginning with a [`TableHeader`]. Append-only: a field is read only
-//!    where the header's `struct_size` says it is there. An id never changes its meaning; a new meaning is a new id.
+//! 2. Descriptors: `StableAbi` values that a plugin hands out once, at load. Frozen; [`Descriptor::facts`] is the room
+//!    to grow.
+//! 3. Tables: `#[repr(C)]` structs found by an id, each beginning with a [`TableHeader`]. Append-only: a field is read
+//!    only where the header's `struct_size` says it is there. An id never changes its meaning; a new one is a new id.
 
 pub mod access;
 pub mod descriptor;

@@ -1,5 +1,5 @@
-//! Tables that a plugin offers. Entries return a status (`OK`, `FAILED`, `PANICKED`); the text of a failure is fetched on the
-//! same thread with [`PluginCoreTable::take_fault`]. No entry unwinds.
+//! Tables that a plugin offers. Entries return a status (`OK`, `FAILED`, `PANICKED`); the text of a failure is fetched
+//! on the same thread with [`PluginCoreTable::take_fault`]. No entry unwinds.
 
 use abi_stable::std_types::{RResult, RSlice, RString, RVec};
 
@@ -44,7 +44,8 @@ pub struct KernelCall {
     pub isa: u32,
     /// Hyper-parameters in the descriptor's order, `lr` after the schedule.
     pub hyper: *const f64,
-    /// This tensor's own step (from 1), its number of elements, the L2 norm of all gradients of the run before clipping.
+    /// This tensor's own step (from 1), its number of elements, the L2 norm of all gradients of the run before
+    /// clipping.
     pub step: *const f64,
     /// Elements in the chunk.
     pub n: usize,

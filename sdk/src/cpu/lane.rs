@@ -8,13 +8,13 @@ use crate::{Lane, Mask, Scalar};
 
 /// A lane that lives in a kernel.
 pub trait CpuLane: Lane<Uniform = f64> {
-    /// Zero in place of a denormal. State is stored without them: a decaying average would stop at one of them for ever, and
-    /// cost a hundred cycles at each step.
+    /// Zero in place of a denormal. State is stored without them: a decaying average would stop at one of them for
+    /// ever, and cost a hundred cycles at each step.
     fn without_denormals(self) -> Self;
 }
 
-/// The parameters keep the kernels of different instruction sets and storage formats apart, so that a rule's closure has a
-/// single caller, and the compiler then inlines it whatever its length.
+/// The parameters keep the kernels of different instruction sets and storage formats apart, so that a rule's closure
+/// has a single caller, and the compiler then inlines it whatever its length.
 macro_rules! cpu_lane {
     ($name:ident, $float:ty, $exp:path, $ln:path, $tanh:path) => {
         #[derive(Clone, Copy, Debug)]

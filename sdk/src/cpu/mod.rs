@@ -2,8 +2,9 @@
 //! Pure, allocates nothing, calls no table; threads and chunks are the host's.
 //!
 //! Rust neither fuses nor reorders float operations, so all instruction sets give the same bits. What makes it fast:
-//! tiles on the stack, so that no question of aliasing stands in the way of vector code; memory asked for ahead of its use;
-//! and a lane type of its own per kernel, so that a rule's closure has one caller and is inlined whatever its length.
+//! tiles on the stack, so that no question of aliasing stands in the way of vector code; memory asked for ahead of its
+//! use; and a lane type of its own per kernel, so that a rule's closure has one caller and is inlined whatever its
+//! length.
 #![allow(unsafe_code)]
 
 mod lane;
@@ -83,9 +84,9 @@ impl fmt::Display for Isa {
 /// Runs a rule over one chunk of any length, at any address. An instruction set that the machine lacks is not used.
 ///
 /// # Safety
-/// `call` upholds what [`KernelCall`] says: `hyper` and `step` hold as many numbers as the rule reads; `x`, `g` and every
-/// slot that is not null point to `n` elements of the storage format; `x` and the slots are written by nobody else, `g` by
-/// nobody, during the call; `state` points to one pointer per slot.
+/// `call` upholds what [`KernelCall`] says: `hyper` and `step` hold as many numbers as the rule reads; `x`, `g` and
+/// every slot that is not null point to `n` elements of the storage format; `x` and the slots are written by nobody
+/// else, `g` by nobody, during the call; `state` points to one pointer per slot.
 pub unsafe fn update<R: Elementwise, S: Storage>(call: &KernelCall) {
     let run: unsafe fn(&KernelCall) = match Isa::of(call.isa) {
         #[cfg(target_arch = "x86_64")]
@@ -122,24 +123,24 @@ unsafe fn run_rest<R: Elementwise, S: Storage>(
     let mut g = [S::Value::default(); TILE];
     let mut state = [[S::Held::default(); TILE]; MAX_SLOTS];
     let mut pointers = [core::ptr::null_mut::<()>(); MAX_SLOTS];
-    // SAFETY: elements `whole..whole + rest` are the caller's, and the copies have room for `rest < TILE` of them. Bytes are
-    // copied, so no address need be aligned.
+    // SAFETY: elements `whole..whole + rest` are the caller's, and the copies have room for `rest < TILE` of them.
+    // Bytes are copied, so no address need be aligned.
     unsafe {
         copy_in(call.x.cast::<S::Value>().add(whole), &mut x, rest);
         copy_in(call.g.cast::<S::Value>().add(whole), &mut g, rest);
-        for k in 0..slots {
+        for (k, (copy, pointer)) in state.iter_mut().zip(&mut pointers).enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_in(slot.cast::<S::Held>().add(whole), &mut state[k], rest);
-                pointers[k] = state[k].as_mut_ptr().cast();
+                copy_in(slot.cast::<S::Held>().add(whole), copy, rest);
+                *pointer = copy.as_mut_ptr().cast();
             }
         }
         run(&KernelCall { n: TILE, x: x.as_mut_ptr().cast(), g: g.as_ptr().cast(), state: pointers.as_ptr(), ..*call });
         copy_out(&x, call.x.cast::<S::Value>().add(whole), rest);
-        for k in 0..slots {
+        for (k, copy) in state.iter().enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_out(&state[k], slot.cast::<S::Held>().add(whole), rest);
+                copy_out(copy, slot.cast::<S::Held>().add(whole), rest);
             }
         }
     }
@@ -179,8 +180,16 @@ unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
     unsafe { tiles::<R, S, 0>(call) }
 }
 
-/// `call.n` elements in whole tiles. The results of a tile stay on the stack until all of it is read; an absent slot reads as
-/// zeros.
+/// An element at any address.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Anywhere<E>(E);
+
+/// A tile of elements, wherever it lies.
+type Tile<E> = [Anywhere<E>; TILE];
+
+/// `call.n` elements in whole tiles. The results of a tile stay on the stack until all of it is read; an absent slot
+/// reads as zeros.
 ///
 /// # Safety
 /// As [`update`], and `call.n` is a multiple of `TILE`.
@@ -188,40 +197,45 @@ unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
 unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
     const { assert!(<R::State<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 state slots") };
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
-    let zeros = [S::Held::default(); TILE];
-    // SAFETY: all indices are below `call.n`, and all addresses are the caller's elements or `zeros`; reads and writes are
-    // unaligned ones. What is written of a tile was initialized by the loop over it: `x` always, a slot because `visit` of a
-    // record visits every index.
-    unsafe {
-        let hyper = R::Hyper::build(|k| Scalar(*call.hyper.add(k)));
-        let step = Step::build(|k| Scalar(*call.step.add(k)));
-        let rule = R::update::<S::Lane<ISA>>(hyper, step);
-        for at in (0..call.n).step_by(TILE) {
-            let x = ahead(call.x.cast::<S::Value>().add(at));
-            let g = ahead(call.g.cast::<S::Value>().add(at));
-            let mut state = [zeros.as_ptr(); MAX_SLOTS];
-            for (k, pointer) in state.iter_mut().enumerate().take(slots) {
+    let zeros = [Anywhere(S::Held::default()); TILE];
+    // SAFETY: the caller's promise about `hyper` and `step`.
+    let (hyper, step) =
+        unsafe { (R::Hyper::build(|k| Scalar(*call.hyper.add(k))), Step::build(|k| Scalar(*call.step.add(k)))) };
+    let rule = R::update::<S::Lane<ISA>>(hyper, step);
+    for at in (0..call.n).step_by(TILE) {
+        // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements; a tile has no alignment. Nobody
+        // writes them while the references live: this call does so after their last use.
+        let (x, g, state) = unsafe {
+            let mut state = [&zeros; MAX_SLOTS];
+            for (k, tile) in state.iter_mut().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    *pointer = ahead(slot.add(at));
+                    *tile = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
                 }
             }
-            let mut new_x = [MaybeUninit::<S::Value>::uninit(); TILE];
-            let mut new_state = [[MaybeUninit::<S::Held>::uninit(); TILE]; MAX_SLOTS];
-            for i in 0..TILE {
-                let mut lanes = R::State::build(|k| S::load_state::<ISA>(state[k].add(i).read_unaligned()));
-                let value = S::load::<ISA>(x.add(i).read_unaligned());
-                let gradient = S::load::<ISA>(g.add(i).read_unaligned());
-                new_x[i].write(S::store::<ISA>(rule(value, gradient, &mut lanes)));
-                lanes.visit(|k, lane| {
-                    new_state[k][i].write(S::store_state::<ISA>(lane.without_denormals()));
-                });
-            }
-            call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<S::Value>; TILE]>().write_unaligned(new_x);
+            let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            let g = &*ahead(call.g.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            (x, g, state)
+        };
+        let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
+        let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
+        for i in 0..TILE {
+            let mut lanes = R::State::build(|k| S::load_state::<ISA>(state[k][i].0));
+            let new = rule(S::load::<ISA>(x[i].0), S::load::<ISA>(g[i].0), &mut lanes);
+            new_x[i].write(Anywhere(S::store::<ISA>(new)));
+            lanes.visit(|k, lane| {
+                new_state[k][i].write(Anywhere(S::store_state::<ISA>(lane.without_denormals())));
+            });
+        }
+        // SAFETY: the same elements, which the caller lets us write. What is written was initialized by the loop:
+        // `new_x` always, a slot because `visit` of a record visits every index; were one left out, nobody reads it as
+        // initialized here.
+        unsafe {
+            call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<Anywhere<S::Value>>; TILE]>().write(new_x);
             for (k, tile) in new_state.iter().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    slot.add(at).cast::<[MaybeUninit<S::Held>; TILE]>().write_unaligned(*tile);
+                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(*tile);
                 }
             }
         }

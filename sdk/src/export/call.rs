@@ -7,8 +7,8 @@ use crate::{Error, Result};
 /// The call, if it is as long as this plugin knows it.
 ///
 /// # Safety
-/// `call` points to a struct whose first field says its size in bytes, and which lives as long as `'a`; if that size is at
-/// least `C`'s, it begins with a `C`.
+/// `call` points to a struct whose first field says its size in bytes, and which lives as long as `'a`; if that size is
+/// at least `C`'s, it begins with a `C`.
 pub unsafe fn sized<'a, C>(call: *const C) -> Result<&'a C> {
     // SAFETY: the size is the first field, there in every version.
     let size = unsafe { call.cast::<usize>().read() };

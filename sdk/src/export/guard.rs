@@ -20,8 +20,8 @@ thread_local! {
     static FAULT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Makes panics inside guarded entries silent, and their place known. The hook is that of this library's own copy of the
-/// standard library; all other panics go to the hook that was there.
+/// Makes panics inside guarded entries silent, and their place known. The hook is that of this library's own copy of
+/// the standard library; all other panics go to the hook that was there.
 pub fn install_hook() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -72,7 +72,8 @@ pub fn plain<T>(otherwise: T, f: impl FnOnce() -> T) -> T {
 /// The error is the text of a panic, with file and line.
 fn run<T>(f: impl FnOnce() -> T) -> core::result::Result<T, String> {
     DEPTH.set(DEPTH.get() + 1);
-    // Unwind safe: what `f` shares with the outside is the host's memory, and the host does not use an instance after a panic.
+    // Unwind safe: what `f` shares with the outside is the host's memory, and the host does not use an instance after a
+    // panic.
     let result = catch_unwind(AssertUnwindSafe(f));
     DEPTH.set(DEPTH.get() - 1);
     result.map_err(|payload| format!("panicked: {} at {}", message(payload), PLACE.take()))
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn each_thread_has_its_own_text() {
         assert_eq!(status(|| Err("here".into())), FAILED);
-        assert_eq!(std::thread::spawn(take_fault).join().unwrap(), "");
+        assert_eq!(std::thread::spawn(|| take_fault()).join().unwrap(), "");
         assert_eq!(take_fault(), "here");
     }
 

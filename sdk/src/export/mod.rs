@@ -1,6 +1,8 @@
-//! What a plugin's library exports: [`register!`](crate::register) puts a label on the list, [`plugin!`](crate::plugin) makes
-//! the root module that hands the list out.
-//! The only way in from the host; every entry is guarded, so nothing unwinds across the boundary.
+//! What a plugin's library exports: the only way in from the host.
+//! Decides nothing about rules; every entry is guarded, so nothing unwinds across the boundary.
+//!
+//! [`register!`](crate::register) puts a label on the list, [`plugin!`](crate::plugin) makes the root module that hands
+//! the list out.
 #![allow(unsafe_code)]
 
 mod arch_op;
@@ -46,8 +48,8 @@ macro_rules! register {
     };
 }
 
-/// Makes a crate's `cdylib` a plugin. Once per crate, at its root; offers what [`register!`](crate::register) listed in any of
-/// its modules.
+/// Makes a crate's `cdylib` a plugin. Once per crate, at its root; offers what [`register!`](crate::register) listed in
+/// any of its modules.
 // Spells out abi_stable's `#[export_root_module]`, which would make every plugin depend on abi_stable by name.
 #[macro_export]
 macro_rules! plugin {

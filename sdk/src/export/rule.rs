@@ -74,7 +74,8 @@ extern "C" fn record<R: Elementwise>(hyper: RSlice<'_, f64>) -> RResult<RVec<Nod
 
 unsafe extern "C" fn update<R: Elementwise, S: Storage>(call: *const KernelCall) -> u32 {
     guard::status(|| {
-        // SAFETY: the host passes a call that lives until this returns, and says by `struct_size` how much of it there is.
+        // SAFETY: the host passes a call that lives until this returns, and says by `struct_size` how much of it there
+        // is.
         let call = unsafe { sized(call)? };
         // SAFETY: the host upholds what `KernelCall` says, for the storage format of this entry.
         unsafe { cpu::update::<R, S>(call) };

@@ -8,8 +8,8 @@ use crate::{Error, Result};
 /// Checks nodes that came from outside, for a rule with so many hyper-parameters and these slots.
 ///
 /// # Errors
-/// An operation not known here, an operand that does not come before its user or is of another kind, an index beyond what is
-/// declared, or results that are not exactly the parameter and each slot once.
+/// An operation not known here, an operand that does not come before its user or is of another kind, an index beyond
+/// what is declared, or results that are not exactly the parameter and each slot once.
 pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<()> {
     let is_slot = |bits: u64| slots.iter().any(|slot| u64::from(slot.index) == bits);
     let mut x_stored = 0;

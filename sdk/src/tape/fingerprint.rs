@@ -1,18 +1,18 @@
 //! The exact fingerprint of a rule: equal fingerprints mean equal bits, up to the names of slots and hyper-parameters.
-//! Sees neither names nor defaults, and does not know algebra: `(a + b) + c` and `a + (b + c)` differ, as their bits do.
+//! Sees neither names nor defaults, and knows no algebra: `(a + b) + c` and `a + (b + c)` differ, as their bits do.
 
 use super::live;
 use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
 
-/// Most orders of indistinguishable names that are tried before the rest is taken as it comes. Beyond it equal rules could
-/// get different fingerprints; different rules never get equal ones.
+/// Most orders of indistinguishable names that are tried before the rest is taken as it comes. Beyond it equal rules
+/// could get different fingerprints; different rules never get equal ones.
 const MOST_ORDERS: usize = 5040;
 
 /// Fingerprint of a checked tape with its slots, as 32 hexadecimal digits.
 ///
-/// Covers everything that decides the numbers: the lane expression, the scalars of a step, shape and initial value of the
-/// slots. Hyper-parameters and slots count by what is done with them, not by name or order; operands of commutative
+/// Covers everything that decides the numbers: the lane expression, the scalars of a step, shape and initial value of
+/// the slots. Hyper-parameters and slots count by what is done with them, not by name or order; operands of commutative
 /// operations in either order.
 pub fn fingerprint(nodes: &[Node], slots: &[SlotDescriptor]) -> String {
     let nodes = merged(nodes);
@@ -50,8 +50,8 @@ struct Rule {
 }
 
 impl Rule {
-    /// Colours the names by their uses until no more differ; where some still look alike, takes each in turn as the first of
-    /// them, and of all fingerprints the least.
+    /// Colours the names by their uses until no more differ; where some still look alike, takes each in turn as the
+    /// first of them, and of all fingerprints the least.
     fn least(&self, mut colours: Vec<u128>, orders: &mut usize) -> u128 {
         loop {
             let refined = self.refined(&colours);

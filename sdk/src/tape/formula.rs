@@ -31,8 +31,8 @@ impl Piece {
     }
 }
 
-/// The rule as text, one assignment per line, for a checked tape. Names of hyper-parameters and slots stand in the order of
-/// their records.
+/// The rule as text, one assignment per line, for a checked tape. Names of hyper-parameters and slots stand in the
+/// order of their records.
 ///
 /// A bare name is a value from before the step; a primed one (`exp_avg′`) is the value after it.
 ///
@@ -80,8 +80,9 @@ pub fn formula(nodes: &[Node], hyper: &[&str], state: &[&str]) -> String {
             }
             None => piece(node, &pieces, hyper, state),
         };
-        let is_lift = matches!(node.operation(), Some(Op::Lift | Op::LiftCond));
-        if uses[i] > 1 && !is_lift && piece.bond < Bond::Atom {
+        // leaves and lifted scalars are short enough to stand everywhere
+        let is_leaf = node.operands().next().is_none() || matches!(node.operation(), Some(Op::Lift | Op::LiftCond));
+        if uses[i] > 1 && !is_leaf && (piece.bond < Bond::Atom || stored_as[i].is_some()) {
             let text = match stored_as[i] {
                 Some(target) => {
                     lines.push(format!("{target} ← {}", piece.text));

@@ -3,8 +3,8 @@
 
 use super::op::{Node, Op};
 
-/// The scalars of a step, by node, in f64, truths as 0 and 1; NaN where a node is not a scalar. `step` holds this tensor's
-/// own step from 1, its number of elements, and the L2 norm of all gradients.
+/// The scalars of a step, by node, in f64, truths as 0 and 1; NaN where a node is not a scalar. `step` holds this
+/// tensor's own step from 1, its number of elements, and the L2 norm of all gradients.
 pub fn scalars(nodes: &[Node], hyper: &[f64], step: &[f64; 3]) -> Vec<f64> {
     let mut v: Vec<f64> = Vec::with_capacity(nodes.len());
     let truth = |condition: bool| f64::from(u8::from(condition));
@@ -89,8 +89,8 @@ macro_rules! interpreter {
     };
 }
 interpreter!(
-    /// One element's step in f32: new value and new state, the latter by index in the state record. `scalars` are those of
-    /// [`scalars`]; slots that are switched off pass through.
+    /// One element's step in f32: new value and new state, the latter by index in the state record. `scalars` are those
+    /// of [`scalars`]; slots that are switched off pass through.
     element_f32, f32, libm::expf, libm::logf, libm::tanhf
 );
 interpreter!(

@@ -1,10 +1,10 @@
-//! A rule as an expression: recorded once, then interpreted, printed, compared, and turned into kernels for other devices.
+//! A rule as an expression: recorded once, then interpreted, printed, compared, and turned into other devices' kernels.
 //! Runs no training step by itself; the CPU kernel does.
 //!
-//! A tape is a list of [`Node`]s in which every operand stands before its user and no node stands twice. It says what one
-//! element's step computes: scalars (one f64 per tensor and step), then lanes (per element, in the tensor's precision), then
-//! results. Flags and choices are folded in as literals; slots that are switched off read as zero and are not written.
-//! Nodes that come from a plugin are [`check`]ed before anything else reads them.
+//! A tape is a list of [`Node`]s in which every operand stands before its user and no node stands twice. It says what
+//! one element's step computes: scalars (one f64 per tensor and step), then lanes (per element, in the tensor's
+//! precision), then results. Flags and choices are folded in as literals; slots that are switched off read as zero and
+//! are not written. Nodes that come from a plugin are [`check`]ed before anything else reads them.
 
 mod check;
 mod fingerprint;
@@ -20,7 +20,8 @@ pub use interpret::{element_f32, element_f64, scalars};
 pub use op::{Node, Op, Sort};
 pub use record::record;
 
-/// Whether a checked rule gives the same bits on every device: it uses none of the operations that are not exactly defined.
+/// Whether a checked rule gives the same bits on every device: it uses none of the operations that are not exactly
+/// defined.
 pub fn portable(nodes: &[Node]) -> bool {
     let live = live(nodes);
     nodes.iter().zip(live).all(|(node, live)| !live || node.operation().is_none_or(Op::is_portable))

@@ -55,7 +55,7 @@ pub fn record<R: Elementwise>(hyper: &[f64]) -> Result<Vec<Node>> {
     let slots = values(&R::state(&held));
     WRITER.take();
     let h = R::Hyper::build(|k| {
-        Scalar(if knobs[k].decides() { Sym::literal(hyper[k]) } else { write(Op::Hyper, &[], k as u64) })
+        Scalar(if knobs[k].is_switch() { Sym::literal(hyper[k]) } else { write(Op::Hyper, &[], k as u64) })
     });
     let step = Step::build(|k| Scalar(write(Op::Step, &[], k as u64)));
     let (x, g) = (write(Op::X, &[], 0), write(Op::G, &[], 0));

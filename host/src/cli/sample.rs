@@ -1,0 +1,49 @@
+//! `host sample`: text that a trained network writes.
+//! Needs no data and no plugin: the vocabulary is in the checkpoint.
+
+use std::{io::Write, path::Path};
+
+use anyhow::Context;
+
+use super::{Invocation, args::SampleFlags};
+use crate::{
+    checkpoint,
+    config::{self, write::CONFIG},
+    data::Tokenizer,
+    fault::Exit,
+    growth,
+    model::Gpt,
+    sample::{Sampling, generate},
+    tensor::device,
+    train::Progress,
+};
+
+/// `host sample`.
+///
+/// # Errors
+/// A checkpoint that is missing or damaged, or a prompt outside the vocabulary.
+pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
+    let path = checkpoint::find(&flags.from)?;
+    let run = path.ancestors().nth(2).unwrap_or(Path::new("."));
+    let settings = config::recorded(&run.join(CONFIG), &invocation.cwd)?.settings;
+    let snapshot = checkpoint::load(&path)?;
+    let progress = Progress::from_state(snapshot.state)?;
+    let tokenizer = Tokenizer::from_vocabulary(progress.vocabulary.as_deref());
+    let device = device::open(settings.device)?;
+    let mut model = Gpt::new(&settings.model, tokenizer.vocab_size(), settings.seed, settings.format, device)?;
+    model.load(&snapshot.model)?;
+    growth::freeze(model.parameters_mut(), &progress.frozen);
+    let text = generate(
+        &model,
+        &tokenizer,
+        &Sampling {
+            prompt: &flags.prompt,
+            tokens: flags.tokens,
+            temperature: flags.temperature,
+            top_k: flags.top_k.map(|k| k as usize),
+            seed: flags.seed,
+        },
+    )?;
+    writeln!(anstream::stdout().lock(), "{text}").context("writing to stdout")?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,418 @@
+//! `host train` and `host resume`: from what was asked to a finished run and its report.
+//! Does not train; that is `train/`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use tracing::Level;
+
+use super::{
+    Invocation,
+    args::{Resume, ResumeFlags, TrainFlags},
+};
+use crate::{
+    checkpoint, config,
+    config::write::{CONFIG, config_toml},
+    evaluation::Evaluation,
+    fault::{Exit, Fault},
+    metrics::{self, History, LossPlot, Report, terminal_plot},
+    optim::GroupRow,
+    registry::Kind,
+    run::{
+        Purpose, Record, RunDirectory, Screen, Signals, Status,
+        clock::Utc,
+        log::Log,
+        record::{LabelRecord, RegistryRecord, ResultRecord, Versions},
+    },
+    sample::{Sampling, generate},
+    train::{Ledger, Prepared, Terms, Trainer, prepare},
+};
+
+/// Where a run directory is made if none is named.
+const RUNS: &str = "runs";
+
+/// What a run starts from.
+enum Start {
+    /// Step 0, in this folder or a new one.
+    New(Option<PathBuf>),
+    /// This checkpoint, in this run directory.
+    From { directory: PathBuf, checkpoint: PathBuf },
+}
+
+/// `host train`.
+///
+/// # Errors
+/// All that is wrong before work begins at once, or what ended the run.
+pub fn train(flags: &TrainFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
+    let told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
+    let start = start(flags.resume.as_ref(), told.0.settings.run.dir.as_deref())?;
+    let told = match &start {
+        Start::New(_) => told,
+        Start::From { directory, .. } => config::unchanged(told, &directory.join(CONFIG), &invocation.cwd),
+    };
+    let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
+    if flags.dry_run {
+        return dry_run(&prepared);
+    }
+    run(&prepared, start, invocation)
+}
+
+/// `host resume`.
+///
+/// # Errors
+/// As [`train`].
+pub fn resume(flags: &ResumeFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
+    let start = start(Some(&Resume::Path(flags.run_dir.clone())), None)?;
+    let Start::From { directory, .. } = &start else { unreachable!("a path is a place to go on from") };
+    let recorded = Record::read(directory)?;
+    let told = config::for_resume(&directory.join(CONFIG), &invocation.variables, &invocation.cwd);
+    let registry = flags.registry.registry.clone().unwrap_or_else(|| PathBuf::from(&recorded.registry.path));
+    let prepared = prepare(told, Some(&registry), flags.registry.plugin_dir.as_deref())?;
+    run(&prepared, start, invocation)
+}
+
+/// Where to begin, without writing anything.
+fn start(resume: Option<&Resume>, directory: Option<&Path>) -> Result<Start, Fault> {
+    match (resume, directory) {
+        (None, directory) => {
+            if let Some(directory) = directory {
+                RunDirectory::check(directory, Purpose::New)?;
+            }
+            Ok(Start::New(directory.map(Path::to_owned)))
+        }
+        (Some(Resume::Auto), None) => Err(Fault::new("U002", Exit::Usage, "`--resume` does not say what to resume")
+            .hint("name the run with `--run-dir DIR`, or its folder with `--resume=DIR`")),
+        (Some(Resume::Auto), Some(directory)) => {
+            let found = if directory.is_dir() { checkpoint::find_latest(directory)? } else { None };
+            match found {
+                Some(checkpoint) => Ok(Start::From { directory: directory.to_owned(), checkpoint }),
+                None => Ok(Start::New(Some(directory.to_owned()))),
+            }
+        }
+        (Some(Resume::Path(path)), _) => {
+            let checkpoint = checkpoint::find(path)?;
+            let directory = checkpoint.ancestors().nth(2).unwrap_or(path).to_owned();
+            Ok(Start::From { directory, checkpoint })
+        }
+    }
+}
+
+/// Shows what would run, and runs nothing.
+fn dry_run(prepared: &Prepared) -> anyhow::Result<Exit> {
+    eprintln!("{}", prepared.trace);
+    print!("{}", config_toml(&prepared.resolved.settings));
+    Ok(Exit::Ok)
+}
+
+fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    screen.line(&prepared.trace);
+    let log = Log::install(screen.clone(), Level::INFO)?;
+    tracing::debug!("{}", prepared.trace);
+    let signals = Signals::install()?;
+
+    let mut trainer = Trainer::new(prepared)?;
+    let resumed_at = match &start {
+        Start::New(_) => None,
+        Start::From { checkpoint, .. } => {
+            trainer.restore(checkpoint::load(checkpoint)?)?;
+            Some(trainer.progress().step)
+        }
+    };
+    let groups = trainer.groups();
+    announce(prepared, &trainer, &groups, &screen);
+
+    let (directory, record) = open(prepared, &trainer, start, resumed_at, invocation)?;
+    log.attach(directory.stream("log.jsonl")?)?;
+    let terms = Terms {
+        keep_last: prepared.resolved.settings.run.keep_last,
+        base_lr: main_lr(prepared),
+        bytes_per_token: trainer.corpus().bytes_per_training_token(),
+    };
+    let mut ledger = Ledger::open(directory, record, terms, trainer.progress(), &screen)?;
+    let outcome = trainer.run(&mut ledger, &signals).and_then(|last| match log.failure() {
+        Some(fault) => Err(fault),
+        None => Ok(last),
+    });
+    ledger.close_bar();
+    match outcome {
+        Ok(Some(last)) => {
+            finish(prepared, &trainer, &groups, &mut ledger, &last)?;
+            Ok(Exit::Ok)
+        }
+        Ok(None) => {
+            let path = ledger.directory.path().display().to_string();
+            tracing::warn!("stopped by {} after step {}", signals.name().unwrap_or("a signal"), trainer.progress().step);
+            screen.line(&format!("hint: `host resume {path}` goes on"));
+            end(&mut ledger, Exit::Stopped)?;
+            Ok(Exit::Stopped)
+        }
+        Err(fault) => {
+            ledger.record.faults.push(fault.to_string());
+            // the fault that ended the run is what is reported, also where the record cannot be written
+            let _ = end(&mut ledger, fault.exit);
+            Err(fault.into())
+        }
+    }
+}
+
+fn end(ledger: &mut Ledger, exit: Exit) -> Result<(), Fault> {
+    ledger.record.end(exit);
+    ledger.record.write(&ledger.directory)
+}
+
+/// Opens the run directory and the record of the run. The first thing that is written.
+fn open(
+    prepared: &Prepared,
+    trainer: &Trainer,
+    start: Start,
+    resumed_at: Option<u64>,
+    invocation: &Invocation,
+) -> anyhow::Result<(RunDirectory, Record)> {
+    let settings = &prepared.resolved.settings;
+    let (directory, mut record) = match start {
+        Start::From { directory, .. } => {
+            let directory = RunDirectory::open(&directory, Purpose::Resume)?;
+            let mut record = Record::read(directory.path())?;
+            record.resume(resumed_at.unwrap_or(0), invocation.argv.clone());
+            return Ok((directory, record));
+        }
+        Start::New(Some(path)) => (RunDirectory::open(&path, Purpose::New)?, record(prepared, trainer, invocation)),
+        Start::New(None) => {
+            let label = &settings.optimizer.label;
+            let made = RunDirectory::make_under(Path::new(RUNS), label, settings.seed, Utc::now())?;
+            (made, record(prepared, trainer, invocation))
+        }
+    };
+    record.status = Status::Running;
+    directory.write(CONFIG, config_toml(&prepared.resolved.settings).as_bytes())?;
+    let origins = serde_json::to_string_pretty(&prepared.resolved.origins.to_json()).context("origins as JSON")?;
+    directory.write("config.origin.json", origins.as_bytes())?;
+    Ok((directory, record))
+}
+
+fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Record {
+    let settings = &prepared.resolved.settings;
+    let asked = |kind: Kind, label: &str| {
+        let keys = match kind {
+            Kind::Optimizer => "optimizer.label",
+            Kind::Projection => "projection",
+            Kind::ArchOp => "schedule",
+        };
+        let main = kind == Kind::Optimizer
+            && prepared.catalogue.get(kind, &settings.optimizer.label).is_some_and(|loaded| loaded.label == label);
+        match main {
+            true => (settings.optimizer.label.clone(), prepare::source(&prepared.resolved, keys)),
+            false => (label.to_string(), if kind == Kind::Optimizer { "group".into() } else { keys.to_string() }),
+        }
+    };
+    let labels = prepared.catalogue.iter().map(|loaded| {
+        let (asked, source) = asked(loaded.kind, &loaded.label);
+        LabelRecord {
+            kind: loaded.kind.name().into(),
+            asked,
+            reported: loaded.descriptor.label.to_string(),
+            source,
+            library: loaded.library.path.display().to_string(),
+            sha256: loaded.library.sha256.clone(),
+            fingerprint: loaded.fingerprint().map(str::to_string),
+        }
+    });
+    Record {
+        status: Status::Running,
+        argv: invocation.argv.clone(),
+        versions: Versions::of_this_program(),
+        registry: RegistryRecord {
+            path: std::path::absolute(&prepared.registry.path)
+                .unwrap_or_else(|_| prepared.registry.path.clone())
+                .display()
+                .to_string(),
+            sha256: prepared.registry.sha256.clone(),
+            lock: prepared.registry.lock_state().to_string(),
+        },
+        labels: labels.collect(),
+        seed: settings.seed,
+        device: crate::tensor::device::name(trainer.device()),
+        format: config::choice::Choice::name(settings.format).to_string(),
+        data: format!("{} sha256={}", trainer.corpus().description, trainer.corpus().sha256),
+        started: Utc::now().rfc3339(),
+        ended: None,
+        resumed: Vec::new(),
+        steps: settings.train.steps,
+        steps_done: 0,
+        result: None,
+        parameter_hash: None,
+        trajectory_hash: None,
+        exit_code: None,
+        faults: Vec::new(),
+        tags: settings.tags.clone(),
+        trace: prepared.trace.clone(),
+    }
+}
+
+/// What will be trained, before it is.
+fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen: &Screen) {
+    let corpus = trainer.corpus();
+    let settings = &prepared.resolved.settings;
+    screen.line(&format!(
+        "data: {}; {} training and {} validation tokens, vocabulary {}",
+        corpus.description,
+        corpus.train.len(),
+        corpus.val.len(),
+        corpus.tokenizer.vocab_size()
+    ));
+    screen.line(&format!(
+        "model: {} layers, {} heads, width {}, context {}: {} parameters on {} in {}",
+        settings.model.n_layer,
+        settings.model.n_head,
+        settings.model.n_embd,
+        settings.model.block_size,
+        trainer.model().parameter_count(),
+        crate::tensor::device::name(trainer.device()),
+        config::choice::Choice::name(settings.format),
+    ));
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(group_head());
+    for row in group_rows(groups) {
+        table.add_row(row);
+    }
+    screen.line(&table.to_string());
+}
+
+fn group_head() -> Vec<String> {
+    let head = ["takes", "optimizer", "tensors", "parameters", "state bytes", "lr", "weight_decay", "others"];
+    head.map(String::from).to_vec()
+}
+
+/// Every hyper-parameter of every group with its source, `lr` and `weight_decay` in columns of their own.
+fn group_rows(groups: &[GroupRow]) -> Vec<Vec<String>> {
+    let own = ["lr", "weight_decay"];
+    let row = |group: &GroupRow| {
+        let shown = |name: &str| {
+            let found = group.hyper.iter().find(|(known, _, _)| known == name);
+            found.map_or_else(|| "-".to_string(), |(_, value, source)| format!("{value} ({source})"))
+        };
+        let others = group.hyper.iter().filter(|(name, _, _)| !own.contains(&name.as_str()));
+        let others: Vec<String> = others.map(|(name, value, source)| format!("{name}={value} ({source})")).collect();
+        vec![
+            group.takes.clone(),
+            group.optimizer.clone(),
+            group.tensors.to_string(),
+            group.parameters.to_string(),
+            group.state_bytes.to_string(),
+            shown(own[0]),
+            shown(own[1]),
+            others.join(", "),
+        ]
+    };
+    groups.iter().map(row).collect()
+}
+
+/// `lr` of the main optimizer after all sources, where its rule has one.
+fn main_lr(prepared: &Prepared) -> Option<f64> {
+    match prepared.resolved.settings.optimizer.hyper.get("lr") {
+        Some(config::settings::HyperValue::Number(lr)) => Some(*lr),
+        _ => None,
+    }
+}
+
+/// Results, plots, report, sample.
+fn finish(
+    prepared: &Prepared,
+    trainer: &Trainer,
+    groups: &[GroupRow],
+    ledger: &mut Ledger,
+    last: &Evaluation,
+) -> anyhow::Result<()> {
+    let settings = &prepared.resolved.settings;
+    let floor = trainer.corpus().floor_bpb;
+    let best = trainer.progress().best.as_ref();
+    ledger.record.result = Some(ResultRecord::new(last.loss, last.bpb, floor, best.map(|best| (best.step, best.val_loss()))));
+    let history = History::read(ledger.directory.path())?;
+    let (train_loss, val_loss) = (history.train_loss(), history.val_loss());
+    let title = format!("{}, seed {}, {} steps", settings.optimizer.label, settings.seed, settings.train.steps);
+    // the floor in the unit of the plot, nats per token
+    let floor_loss = floor.map(|bpb| bpb * std::f64::consts::LN_2 * last.bytes as f64 / last.tokens as f64);
+    let plot = LossPlot { title: &title, train: &train_loss, val: &val_loss, floor: floor_loss }.svg();
+    if let Some(svg) = &plot {
+        ledger.directory.write("plots/loss.svg", svg.as_bytes())?;
+    }
+    let sample = match settings.run.sample_tokens {
+        0 => None,
+        tokens => Some(generate(
+            trainer.model(),
+            &trainer.corpus().tokenizer,
+            &Sampling { prompt: "\n", tokens, temperature: 0.8, top_k: None, seed: settings.seed },
+        )?),
+    };
+    let results = results(trainer, ledger, last);
+    let report = Report {
+        title,
+        results: results.clone(),
+        plot,
+        sample: sample.clone(),
+        groups: metrics::Table { head: group_head(), rows: group_rows(groups) },
+        settings: prepared
+            .resolved
+            .origins
+            .iter()
+            .map(|(key, origin)| {
+                let value = origin.value.as_ref().map_or_else(|| "none".into(), ToString::to_string);
+                [key.to_string(), value, origin.source.to_string()]
+            })
+            .collect(),
+        facts: facts(&ledger.record),
+        trace: prepared.trace.clone(),
+    };
+    ledger.directory.write("report.html", report.html().as_bytes())?;
+    end(ledger, Exit::Ok)?;
+
+    let mut out = anstream::stdout().lock();
+    let drawn = terminal_plot(&train_loss, 72, 12);
+    writeln!(out, "training loss, nats per token\n{drawn}").context("writing to stdout")?;
+    if let Some(sample) = sample {
+        writeln!(out, "sample:\n{}\n", sample.trim_end()).context("writing to stdout")?;
+    }
+    for (name, value) in results {
+        writeln!(out, "{name:<16}{value}").context("writing to stdout")?;
+    }
+    Ok(())
+}
+
+fn results(trainer: &Trainer, ledger: &Ledger, last: &Evaluation) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("run".to_string(), ledger.directory.path().display().to_string()),
+        ("val_loss".to_string(), format!("{:.4} nats per token", last.loss)),
+        ("val_bpb".to_string(), format!("{:.4}", last.bpb)),
+    ];
+    if let Some(floor) = trainer.corpus().floor_bpb {
+        rows.push(("floor_bpb".to_string(), format!("{floor:.4} (what the generator of this text needs; no model can beat it)")));
+    }
+    if let Some(best) = &trainer.progress().best {
+        rows.push(("best_val_loss".to_string(), format!("{:.4} after step {}", best.val_loss(), best.step)));
+    }
+    let record = &ledger.record;
+    rows.extend(record.parameter_hash.clone().map(|hash| ("parameters".to_string(), hash)));
+    rows.extend(record.trajectory_hash.clone().map(|hash| ("trajectory".to_string(), hash)));
+    rows
+}
+
+fn facts(record: &Record) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("command".to_string(), record.argv.join(" ")),
+        ("host".to_string(), record.versions.host.clone()),
+        ("libtorch".to_string(), record.versions.libtorch.clone()),
+        ("device".to_string(), record.device.clone()),
+        ("data".to_string(), record.data.clone()),
+        ("registry".to_string(), format!("{} sha256={} {}", record.registry.path, record.registry.sha256, record.registry.lock)),
+    ];
+    for label in &record.labels {
+        let text = format!("{} sha256={} rule={}", label.library, label.sha256, label.fingerprint.as_deref().unwrap_or("-"));
+        facts.push((format!("{} {}", label.kind, label.reported), text));
+    }
+    facts
+}

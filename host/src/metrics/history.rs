@@ -1,0 +1,154 @@
+//! `metrics.jsonl` read back: what plots, reports and comparisons are drawn from.
+//! Does not smooth or thin anything.
+
+use std::{fs, path::Path};
+
+use super::{
+    trajectory::Trajectory,
+    writer::{FILE, lines},
+};
+use crate::fault::{Exit, Fault};
+
+/// All steps and evaluations of a run, in the order they were written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// Steps of training.
+    pub train: Vec<TrainPoint>,
+    /// Evaluations.
+    pub val: Vec<ValPoint>,
+}
+
+/// What is drawn of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainPoint {
+    /// From 1.
+    pub step: u64,
+    /// Nats per token.
+    pub loss: f64,
+    /// Global norm of the raw gradient.
+    pub grad_norm: f64,
+    /// Learning rate of the main group.
+    pub lr: f64,
+}
+
+/// What is drawn of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValPoint {
+    /// Steps done before it.
+    pub step: u64,
+    /// Nats per token.
+    pub loss: f64,
+    /// Bits per byte.
+    pub bpb: f64,
+}
+
+impl History {
+    /// Reads the metrics of the run directory `folder`.
+    ///
+    /// # Errors
+    /// D302 they cannot be read · D301 a line is damaged, other than a last one cut off.
+    pub fn read(folder: &Path) -> Result<History, Fault> {
+        let path = folder.join(FILE);
+        let contents = fs::read(&path).map_err(|error| {
+            Fault::new("D302", Exit::Data, "the metrics cannot be read")
+                .at(path.display().to_string())
+                .note("system", error.to_string())
+        })?;
+        History::parse(&contents).map_err(|line| {
+            Fault::new("D301", Exit::Data, "a line of the metrics is damaged")
+                .at(format!("{}:{line}", path.display()))
+                .hint("remove that line")
+        })
+    }
+
+    fn parse(contents: &[u8]) -> Result<History, usize> {
+        let mut history = History::default();
+        for (number, line) in (1_usize..).zip(lines(contents)) {
+            let (_, line) = line?;
+            let float = |name| line.float(name).ok_or(number);
+            let step = line.step;
+            match line.kind.as_str() {
+                "train" => {
+                    let (loss, grad_norm, lr) = (float("loss")?, float("grad_norm")?, float("lr")?);
+                    history.train.push(TrainPoint { step, loss, grad_norm, lr });
+                }
+                "eval" => history.val.push(ValPoint { step, loss: float("val_loss")?, bpb: float("val_bpb")? }),
+                _ => {}
+            }
+        }
+        Ok(history)
+    }
+
+    /// The trajectory that these steps make; equals the recorded one if no line is missing or changed.
+    pub fn trajectory(&self) -> Trajectory {
+        let mut trajectory = Trajectory::default();
+        for point in &self.train {
+            trajectory.push(point.step, point.loss, point.grad_norm);
+        }
+        trajectory
+    }
+
+    /// Step and loss of training.
+    pub fn train_loss(&self) -> Vec<(u64, f64)> {
+        self.train.iter().map(|point| (point.step, point.loss)).collect()
+    }
+
+    /// Step and loss of the evaluations.
+    pub fn val_loss(&self) -> Vec<(u64, f64)> {
+        self.val.iter().map(|point| (point.step, point.loss)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        metrics::{EvalMetrics, MetricsWriter, StepMetrics},
+        run::{Purpose, RunDirectory},
+    };
+
+    #[test]
+    fn what_was_written_is_read_bit_for_bit() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(root.path(), Purpose::New).unwrap();
+        let mut writer = MetricsWriter::begin(&run).unwrap();
+        let mut trajectory = Trajectory::default();
+        for (step, loss, grad_norm) in [(1, 4.1, 0.1), (2, f64::NAN, f64::INFINITY), (3, 1.0 / 3.0, 5e-324)] {
+            trajectory.push(step, loss, grad_norm);
+            let metrics = StepMetrics {
+                step,
+                loss,
+                bpb: None,
+                lr: 0.1,
+                grad_norm,
+                tokens: step,
+                tokens_per_second: 1.0,
+                milliseconds: 1.0,
+                skipped: &[],
+                extra: &[],
+            };
+            writer.step(&metrics).unwrap();
+        }
+        let eval = EvalMetrics { step: 3, val_loss: 0.3, val_bpb: 0.7, tokens: 1, bytes: 1, whole: false };
+        writer.eval(&eval).unwrap();
+        writer.event(3, "freeze", &[]).unwrap();
+        let history = History::read(root.path()).unwrap();
+        assert_eq!(history.trajectory().hex(), trajectory.hex());
+        assert!(history.train[1].loss.is_nan());
+        assert_eq!(history.train_loss()[2], (3, 1.0 / 3.0));
+        assert_eq!(history.val, [ValPoint { step: 3, loss: 0.3, bpb: 0.7 }]);
+    }
+
+    #[test]
+    fn a_line_without_its_numbers_is_damaged() {
+        let good = "{\"step\":1,\"kind\":\"eval\",\"val_loss\":1,\"val_bpb\":1}\n";
+        assert_eq!(History::parse(format!("{good}{{\"step\":2,\"kind\":\"eval\"}}\n{good}").as_bytes()), Err(2));
+        assert_eq!(History::parse(good.as_bytes()).unwrap().val.len(), 1);
+    }
+
+    #[test]
+    fn missing_metrics_are_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(History::read(root.path()).unwrap_err().code, "D302");
+    }
+}

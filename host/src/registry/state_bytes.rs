@@ -1,0 +1,66 @@
+//! How much optimizer state a parameter costs.
+//! Does not know how many parameters there are.
+
+use std::fmt;
+
+use sdk::abi::SlotDescriptor;
+
+/// Bytes of one state number in f32.
+const F32: u64 = 4;
+
+/// Names of a slot's shape, by number.
+const SHAPES: [&str; 6] = ["elementwise", "row", "column", "left", "right", "scalar"];
+
+/// State in f32, shown as `8` or `4 + row + column`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateBytes {
+    /// Bytes per element of the parameter.
+    pub per_parameter: u64,
+    /// Shapes of the slots that grow otherwise.
+    pub others: Vec<&'static str>,
+}
+
+impl StateBytes {
+    /// Of these slots.
+    pub fn of(slots: &[SlotDescriptor]) -> StateBytes {
+        let elementwise = slots.iter().filter(|slot| slot.shape_kind == 0).count() as u64;
+        let others = slots.iter().filter(|slot| slot.shape_kind != 0).map(shape).collect();
+        StateBytes { per_parameter: elementwise * F32, others }
+    }
+}
+
+/// The name of a slot's shape.
+pub fn shape(slot: &SlotDescriptor) -> &'static str {
+    SHAPES.get(slot.shape_kind as usize).copied().unwrap_or("unknown")
+}
+
+impl fmt::Display for StateBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elementwise = (self.per_parameter > 0 || self.others.is_empty()).then(|| self.per_parameter.to_string());
+        let parts: Vec<String> = elementwise.into_iter().chain(self.others.iter().map(|s| s.to_string())).collect();
+        f.pad(&parts.join(" + "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elementwise_slots_are_counted_and_others_named() {
+        let slot = |shape_kind| SlotDescriptor {
+            name: "s".into(),
+            index: 0,
+            shape_kind,
+            start: 0,
+            fill: 0.0,
+            value_degree: 0,
+            grad_degree: 1,
+        };
+        let text = |shapes: &[u32]| StateBytes::of(&shapes.iter().map(|s| slot(*s)).collect::<Vec<_>>()).to_string();
+        assert_eq!(text(&[]), "0");
+        assert_eq!(text(&[0, 0]), "8");
+        assert_eq!(text(&[0, 1, 2]), "4 + row + column");
+        assert_eq!(text(&[3, 4]), "left + right");
+    }
+}

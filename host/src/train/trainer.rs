@@ -1,0 +1,218 @@
+//! The loop: operations, step, evaluation, checkpoint, until the last step or a request to stop.
+//! Does not know how any of these is done.
+
+use std::time::Instant;
+
+use tch::Device;
+
+use super::{
+    Prepared, Progress,
+    ledger::Ledger,
+    prepare,
+    progress::Best,
+    step::{self, Step},
+};
+use crate::{
+    checkpoint::Snapshot,
+    config::Settings,
+    data::Corpus,
+    evaluation::{Evaluation, evaluate},
+    fault::{Exit, Fault, Faults},
+    growth,
+    model::Gpt,
+    optim::{GroupRow, Optim, non_finite::Guard},
+    projection::Projections,
+    run::Signals,
+    tensor::device,
+};
+
+/// A run with everything it needs, at some step.
+pub struct Trainer {
+    settings: Settings,
+    device: Device,
+    corpus: Corpus,
+    model: Gpt,
+    optim: Optim,
+    projections: Projections,
+    schedule: growth::Schedule,
+    guard: Guard,
+    progress: Progress,
+}
+
+impl Trainer {
+    /// Reads the data, builds the network at step 0, gives every parameter to an optimizer.
+    ///
+    /// # Errors
+    /// All faults of the data, or all of groups, projections and operations.
+    pub fn new(prepared: &Prepared) -> Result<Trainer, Faults> {
+        let settings = prepared.resolved.settings.clone();
+        let device = device::open(settings.device)?;
+        let corpus = Corpus::load(&settings.data, settings.model.block_size)?;
+        let vocabulary = corpus.tokenizer.vocabulary();
+        let model = Gpt::new(&settings.model, corpus.tokenizer.vocab_size(), settings.seed, settings.format, device)?;
+        let source = |key: &str| prepare::source(&prepared.resolved, key);
+        let parameters = model.parameters();
+        let mut faults = Faults::none();
+        let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
+        let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
+        let schedule =
+            faults.take(growth::Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let guard = Guard::new(settings.train.non_finite);
+        match (optim, projections, schedule) {
+            (Some(optim), Some(projections), Some(schedule)) => {
+                let progress = Progress { vocabulary, ..Progress::default() };
+                Ok(Trainer { settings, device, corpus, model, optim, projections, schedule, guard, progress })
+            }
+            _ => Err(faults),
+        }
+    }
+
+    /// Who takes which parameter.
+    pub fn groups(&self) -> Vec<GroupRow> {
+        self.optim.table()
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Gpt {
+        &self.model
+    }
+
+    /// The text.
+    pub fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Goes on from a checkpoint: all of it is checked before any of it is taken over.
+    ///
+    /// # Errors
+    /// Everything in it that does not fit this run.
+    pub fn restore(&mut self, snapshot: Snapshot) -> Result<(), Faults> {
+        let progress = Progress::from_state(snapshot.state)?;
+        if progress.vocabulary != self.progress.vocabulary {
+            let fault = Fault::new("D121", Exit::Data, "the vocabulary of the data is not that of the checkpoint");
+            return Err(fault.hint("resume with the data the run began with").into());
+        }
+        self.model.check(&snapshot.model)?;
+        self.optim.load_state(snapshot.optimizer, progress.counts.clone())?;
+        self.model.load(&snapshot.model)?;
+        growth::freeze(self.model.parameters_mut(), &progress.frozen);
+        self.schedule.restore(&progress.schedule)?;
+        self.guard.resume(progress.skipped_in_a_row.clone());
+        self.progress = progress;
+        Ok(())
+    }
+
+    /// All that is needed to go on from here.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let parameters = self.model.parameters();
+        self.progress.counts = self.optim.counts();
+        self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
+        self.progress.schedule = self.schedule.position();
+        self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
+        Snapshot {
+            step: self.progress.step,
+            model: parameters.iter().map(|parameter| (parameter.name.clone(), parameter.handle())).collect(),
+            optimizer: self.optim.state(),
+            state: self.progress.to_state(),
+        }
+    }
+
+    /// Trains to the last step, or to the step in which a stop was requested. Gives the evaluation of the whole
+    /// validation text at the end, none where it was stopped.
+    ///
+    /// # Errors
+    /// Whatever ended it; the last checkpoint is whole.
+    pub fn run(&mut self, ledger: &mut Ledger, signals: &Signals) -> Result<Option<Evaluation>, Fault> {
+        let steps = self.settings.train.steps;
+        while self.progress.step < steps {
+            if signals.stop_requested() {
+                ledger.checkpoint(&self.snapshot(), false)?;
+                return Ok(None);
+            }
+            self.operate()?;
+            let begun = Instant::now();
+            let step = self.step()?;
+            let tokens = self.tokens_per_step();
+            ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
+            // the last step is evaluated on the whole text, below
+            let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
+            let is_best = if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
+            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps {
+                ledger.checkpoint(&self.snapshot(), is_best)?;
+            }
+        }
+        let (last, is_best) = self.evaluate(None, ledger)?;
+        ledger.checkpoint(&self.snapshot(), is_best)?;
+        Ok(Some(last))
+    }
+
+    fn step(&mut self) -> Result<Step, Fault> {
+        let number = self.progress.step + 1;
+        let done = step::run(
+            number,
+            &self.settings,
+            self.device,
+            &self.corpus,
+            &mut self.model,
+            &mut self.guard,
+            &mut self.projections,
+            &mut self.optim,
+        )?;
+        self.progress.step = number;
+        self.progress.tokens += self.tokens_per_step();
+        Ok(done)
+    }
+
+    fn tokens_per_step(&self) -> u64 {
+        let train = &self.settings.train;
+        (train.grad_accum * train.batch_size * self.settings.model.block_size) as u64
+    }
+
+    /// Fires the scheduled operations that are due before the coming step.
+    fn operate(&mut self) -> Result<(), Fault> {
+        while let Some(operation) = self.schedule.due(self.progress.step) {
+            tracing::info!(operation = operation.name(), step = self.progress.step, "operation_start");
+            let network = growth::network(self.model.parameters(), &self.model.facts());
+            let applied = operation
+                .plan(&network)
+                .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))
+                .inspect_err(|fault| {
+                    tracing::error!(operation = operation.name(), reason = %fault.message, "operation_error");
+                })?;
+            tracing::info!(operation = operation.name(), change = %applied, "operation_success");
+            self.schedule.fired(self.progress.step);
+        }
+        Ok(())
+    }
+
+    /// Evaluates, and says whether it is the best so far.
+    fn evaluate(&mut self, windows: Option<usize>, ledger: &mut Ledger) -> Result<(Evaluation, bool), Fault> {
+        let evaluation = evaluate(&self.model, &self.corpus, windows)?;
+        if !evaluation.loss.is_finite() {
+            let text = format!("the validation loss after step {} is {}", self.progress.step, evaluation.loss);
+            return Err(Fault::new("N001", Exit::Diverged, text)
+                .hint("lower the learning rate or clip harder; the last checkpoint is whole"));
+        }
+        let is_best = self.progress.best.as_ref().is_none_or(|best| evaluation.loss < best.val_loss());
+        if is_best {
+            self.progress.best = Some(Best::new(self.progress.step, evaluation.loss));
+        }
+        ledger.evaluation(&self.progress, &evaluation, windows.is_none())?;
+        Ok((evaluation, is_best))
+    }
+}
+
+/// Every so many steps; 0 is never.
+fn is_due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}

@@ -1,0 +1,113 @@
+//! The tables as they were published: a function never moves, changes its signature or goes. New ones are added at the
+//! end, here and in `abi/tables.txt`, with a raised `MINOR`.
+
+use std::fmt::Write;
+use std::mem::offset_of;
+
+use sdk::abi::{
+    ArchOpTable, CoreTable, KernelCall, LinalgTable, OptimizerCall, OptimizerTable, PluginCoreTable, ProjectionCall,
+    ProjectionTable, RngTable, RuleTable, Table, TableHeader, TensorTable,
+};
+use sdk::tape::Node;
+
+/// Name of a field's type, without a value of it and without the paths of modules.
+fn type_name<T, F>(_: fn(&T) -> &F) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut name = std::any::type_name::<F>().to_string();
+    while let Some(end) = name.find("::") {
+        let start = name[..end].rfind(|c| !is_word(c)).map_or(0, |before| before + 1);
+        name.replace_range(start..end + 2, "");
+    }
+    name
+}
+
+macro_rules! describe {
+    ($text:ident, $type:ident, $name:expr, $first:expr, { $($field:ident),* $(,)? }) => {{
+        writeln!($text, "{} {} bytes", $name, size_of::<$type>()).unwrap();
+        let mut end: usize = $first;
+        $(
+            let name = type_name(|table: &$type| &table.$field);
+            writeln!($text, "  {:4} {}: {name}", offset_of!($type, $field), stringify!($field)).unwrap();
+            assert!(offset_of!($type, $field) >= end, "{} is out of order", stringify!($field));
+            end = offset_of!($type, $field) + 1;
+        )*
+        // were a field missing in the list above, the last one would not end where the struct does
+        assert!(size_of::<$type>() < end + 8, "a field of {} is not listed", stringify!($type));
+    }};
+}
+
+macro_rules! table {
+    ($text:ident, $type:ident { $($field:ident),* $(,)? }) => {{
+        describe!($text, $type, <$type as Table>::ID, size_of::<TableHeader>(), { $($field),* });
+        let functions = [$(stringify!($field)),*].len();
+        assert_eq!(size_of::<$type>(), size_of::<TableHeader>() + functions * size_of::<usize>());
+        assert!(functions < 60);
+    }};
+}
+
+#[test]
+fn tables_are_as_published() {
+    let mut text = String::new();
+    describe!(text, TableHeader, "header", 0, { struct_size, id, revision });
+    table!(text, PluginCoreTable { connect, take_fault });
+    table!(text, RuleTable { slots, record, update_f32, update_f64, update_bf16 });
+    table!(text, OptimizerTable { accepts, slots, step });
+    table!(text, ProjectionTable { inputs, metrics, project });
+    table!(text, ArchOpTable { plan });
+    table!(text, CoreTable { log, take_error });
+    table!(
+        text,
+        TensorTable {
+            shape,
+            dtype,
+            device,
+            item,
+            cast,
+            copy,
+            reshape,
+            transpose,
+            narrow,
+            index_select,
+            concat,
+            full,
+            eye,
+            neg,
+            abs,
+            sign,
+            sqrt,
+            rsqrt,
+            reciprocal,
+            exp,
+            ln,
+            tanh,
+            add,
+            sub,
+            mul,
+            div,
+            max,
+            min,
+            gt,
+            ge,
+            add_scalar,
+            mul_scalar,
+            pow_scalar,
+            max_scalar,
+            add_scaled,
+            select,
+            sum,
+            mean,
+            norm,
+            matmul,
+            add_matmul,
+        }
+    );
+    table!(text, LinalgTable { qr, eigh, svd });
+    table!(text, RngTable { uniform, normal });
+    describe!(text, KernelCall, "KernelCall", 0, { struct_size, isa, hyper, step, n, x, g, state });
+    describe!(text, OptimizerCall, "OptimizerCall", 0, { struct_size, batch, hyper, step, x, g, state, new_x });
+    describe!(text, ProjectionCall, "ProjectionCall", 0, { struct_size, hyper, g, inputs, metrics, kept });
+    describe!(text, Node, "Node", 0, { op, a, b, c, bits });
+
+    let golden = include_str!("abi/tables.txt");
+    assert!(text == golden, "the tables differ from sdk/tests/abi/tables.txt; they are now:\n{text}");
+}

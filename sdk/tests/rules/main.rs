@@ -1,0 +1,7 @@
+//! Rules as kernels and as expressions: same bits, right text, right twins.
+
+mod bits;
+mod fingerprint;
+mod formula;
+mod recording;
+mod rule_set;

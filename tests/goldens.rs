@@ -1,0 +1,269 @@
+//! Every optimizer of the registry against trajectories of reference implementations, step by step.
+//!
+//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the way of
+//! training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that the plugin does
+//! not know is a failure, as is a label of the registry without a case.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use host::{
+    config::{
+        Settings, knobs,
+        settings::{GroupSettings, HyperValue},
+    },
+    model::{Parameter, Role},
+    optim::{Optim, clip, labels_wanted},
+    registry::{Catalogue, Kind, Registry},
+    tensor::bytes::from_bytes,
+};
+use safetensors::SafeTensors;
+use serde_json::{Map, Value};
+use tch::{Device, Kind as Dtype, Tensor};
+
+/// Options whose value is a list, and the hyper-parameters that its items are.
+const LISTS: [(&str, &[&str]); 2] =
+    [("betas", &["beta1", "beta2", "beta3"]), ("ns_coefficients", &["ns_a", "ns_b", "ns_c"])];
+/// Options that choose among implementations of one rule.
+const NOT_OF_THE_RULE: [&str; 1] = ["foreach"];
+
+/// A folder of goldens.
+struct Goldens {
+    cases: Vec<Value>,
+    data: Vec<u8>,
+}
+
+impl Goldens {
+    fn open() -> Goldens {
+        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
+        let folder = std::env::var_os("GOLDENS_DIR").map_or(default, PathBuf::from);
+        let read = |name: &Path| fs::read(name).unwrap_or_else(|error| panic!("{}: {error}", name.display()));
+        // A set may have any name: the index names its data.
+        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let index: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(is_index).collect();
+        assert_eq!(index.len(), 1, "one index (*.json) in {}", folder.display());
+        let index: Value = serde_json::from_slice(&read(&index[0])).unwrap();
+        let data = read(&folder.join(index["data_file"].as_str().expect("data_file")));
+        Goldens { cases: index["cases"].as_array().expect("cases").clone(), data }
+    }
+
+    fn labels(&self) -> BTreeSet<&str> {
+        self.cases.iter().map(|case| case["label"].as_str().expect("label")).collect()
+    }
+}
+
+/// The plugins of the registry, as a run gets them.
+struct Plugins {
+    registry: Registry,
+}
+
+impl Plugins {
+    fn open() -> Plugins {
+        let registry = Registry::open(&support::registry()).unwrap_or_else(|faults| panic!("{faults}"));
+        Plugins { registry: registry.with_plugin_dir(support::plugins()) }
+    }
+
+    fn catalogue(&self, settings: &Settings) -> Catalogue {
+        let wanted = labels_wanted(settings, &self.registry, &|key| key.to_string());
+        self.registry.resolve(&wanted).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+}
+
+/// One case in one element type.
+struct Replay<'a> {
+    case: &'a Value,
+    tensors: &'a SafeTensors<'a>,
+    dtype: Dtype,
+}
+
+impl Replay<'_> {
+    fn name_of_dtype(&self) -> &'static str {
+        if self.dtype == Dtype::Double { "f64" } else { "f32" }
+    }
+
+    fn tensor(&self, key: &str) -> Result<Tensor, String> {
+        let view = self.tensors.tensor(key).map_err(|error| format!("{key}: {error}"))?;
+        from_bytes(view.dtype(), view.shape(), view.data(), Device::Cpu).map_err(|fault| fault.to_string())
+    }
+
+    /// Largest distance from the reference over all steps and parameters. `nudge` changes a hyper-parameter on the way.
+    fn distance(&self, plugins: &Plugins, nudge: Option<(&str, f64)>) -> Result<f64, String> {
+        let case = self.case;
+        let (name, set, ty) = (text(case, "name")?, text(case, "inputs")?, self.name_of_dtype());
+        if self.tensors.names().iter().any(|key| key.starts_with(&format!("out/{name}/{ty}/eval/"))) {
+            return Err("it has weights for evaluation, which are not compared yet".into());
+        }
+        let settings = self.settings(plugins, nudge)?;
+        let catalogue = plugins.catalogue(&settings);
+        let steps = case["steps"].as_u64().ok_or("no steps")? as usize;
+        let count = case["shapes"].as_array().ok_or("no shapes")?.len();
+
+        let mut params = Vec::new();
+        for p in 0..count {
+            let init = self.tensor(&format!("in/{set}/init/p{p}"))?.to_kind(self.dtype);
+            let role = if init.dim() >= 2 { Role::Matrix } else { Role::Vector };
+            let name = format!("g{}.p{p}", self.group_of(p)?);
+            params.push(Parameter { name, role, layer: None, tensor: init, frozen: false });
+        }
+        let grads = (0..count).map(|p| self.tensor(&format!("in/{set}/grad/p{p}"))).collect::<Result<Vec<_>, _>>()?;
+        let outs = (0..count).map(|p| self.tensor(&format!("out/{name}/{ty}/p{p}"))).collect::<Result<Vec<_>, _>>()?;
+        let source = |key: &str| key.to_string();
+        let mut optim = Optim::plan(&settings, &source, &catalogue, &params).map_err(|faults| faults.to_string())?;
+
+        let mut worst = 0.0f64;
+        for step in 0..steps {
+            for (p, param) in params.iter_mut().enumerate() {
+                // A leaf of its own for each step, so that a parameter may have no gradient.
+                param.tensor = param.tensor.detach().copy().set_requires_grad(true);
+                if !self.without_grad(step, p) {
+                    let grad = grads[p].get(step as i64).to_kind(self.dtype);
+                    (&param.tensor * grad).sum(self.dtype).backward();
+                }
+            }
+            let norm = clip::measure(&params).map_err(|fault| fault.to_string())?;
+            let factor =
+                case["lr_factors"].as_array().map_or(Some(1.0), |all| all[step].as_f64()).ok_or("lr_factors")?;
+            let report = optim.step(&mut params, factor, norm.norm, &vec![false; count]);
+            report.map_err(|fault| fault.to_string())?;
+            for (p, param) in params.iter().enumerate() {
+                let grad = param.tensor.grad();
+                if grad.defined() && grad != grads[p].get(step as i64).to_kind(self.dtype) {
+                    return Err(format!("the gradient of p{p} was changed in step {step}"));
+                }
+                let reference = outs[p].get(step as i64).to_kind(Dtype::Double);
+                let off = (param.tensor.detach().to_kind(Dtype::Double) - reference).abs().max().double_value(&[]);
+                worst = worst.max(if off.is_nan() { f64::INFINITY } else { off });
+            }
+        }
+        Ok(worst)
+    }
+
+    /// One parameter group per group of the case, with every option of the reference as a hyper-parameter.
+    fn settings(&self, plugins: &Plugins, nudge: Option<(&str, f64)>) -> Result<Settings, String> {
+        let label = text(self.case, "label")?;
+        let mut settings = knobs::builtin();
+        settings.optimizer.label = label.to_string();
+        let catalogue = plugins.catalogue(&settings);
+        let loaded = catalogue.get(Kind::Optimizer, label).ok_or("not resolved")?;
+        let known: BTreeSet<&str> = loaded.schema().iter().map(|hyper| hyper.name.as_str()).collect();
+        for (index, options) in self.case["hyper_full"].as_array().ok_or("no hyper_full")?.iter().enumerate() {
+            let mut hyper = hyper_values(options.as_object().ok_or("hyper_full is no table")?, &known)?;
+            if let Some((name, factor)) = nudge
+                && let Some(HyperValue::Number(value)) = hyper.get_mut(name)
+            {
+                *value *= factor;
+            }
+            let pattern = Some(format!("g{index}.*"));
+            settings.group.push(GroupSettings { pattern, roles: Vec::new(), optimizer: None, hyper });
+        }
+        Ok(settings)
+    }
+
+    fn group_of(&self, parameter: usize) -> Result<usize, String> {
+        let Some(groups) = self.case["groups"].as_array() else { return Ok(0) };
+        let has = |group: &Value| {
+            group["params"].as_array().is_some_and(|all| all.iter().any(|p| p.as_u64() == Some(parameter as u64)))
+        };
+        groups.iter().position(has).ok_or_else(|| format!("p{parameter} is in no group"))
+    }
+
+    fn without_grad(&self, step: usize, parameter: usize) -> bool {
+        let is_this =
+            |pair: &Value| pair[0].as_u64() == Some(step as u64) && pair[1].as_u64() == Some(parameter as u64);
+        self.case["no_grad"].as_array().is_some_and(|pairs| pairs.iter().any(is_this))
+    }
+}
+
+/// The options of a reference as hyper-parameters of the plugin.
+fn hyper_values(options: &Map<String, Value>, known: &BTreeSet<&str>) -> Result<BTreeMap<String, HyperValue>, String> {
+    let mut values = BTreeMap::new();
+    for (option, value) in options {
+        if NOT_OF_THE_RULE.contains(&option.as_str()) {
+            continue;
+        }
+        let items: Vec<(&str, &Value)> = match (value, LISTS.iter().find(|(list, _)| list == option)) {
+            (Value::Array(items), Some((_, names))) => names.iter().copied().zip(items).collect(),
+            _ => vec![(option.as_str(), value)],
+        };
+        for (name, value) in items {
+            if !known.contains(name) {
+                return Err(format!("the plugin has no hyper-parameter for `{option}` = {value}"));
+            }
+            let value = match value {
+                Value::Number(number) => HyperValue::Number(number.as_f64().ok_or("a number beyond f64")?),
+                Value::Bool(flag) => HyperValue::Flag(*flag),
+                Value::String(choice) => HyperValue::Choice(choice.clone()),
+                other => return Err(format!("`{option}` = {other} stands for nothing the plugin could be given")),
+            };
+            values.insert(name.to_string(), value);
+        }
+    }
+    Ok(values)
+}
+
+fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str, String> {
+    case[key].as_str().ok_or_else(|| format!("no {key}"))
+}
+
+const DTYPES: [(Dtype, &str); 2] = [(Dtype::Double, "f64"), (Dtype::Float, "f32")];
+
+#[test]
+fn every_optimizer_follows_its_reference() {
+    let (goldens, plugins) = (Goldens::open(), Plugins::open());
+    let tensors = SafeTensors::deserialize(&goldens.data).unwrap();
+    let labels: BTreeSet<&str> = plugins.registry.labels(Kind::Optimizer).into_iter().collect();
+    let mut failures = Vec::new();
+    let mut replayed: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+    for case in goldens.cases.iter().filter(|case| labels.contains(case["label"].as_str().unwrap_or_default())) {
+        let (name, label) = (text(case, "name").unwrap(), text(case, "label").unwrap());
+        if case["portable"] == Value::Bool(false) {
+            println!("{name}: not compared, its bits depend on the LAPACK");
+            continue;
+        }
+        for (dtype, ty) in DTYPES {
+            let tolerance = case["tolerance"][ty].as_f64().ok_or_else(|| format!("no tolerance for {ty}"));
+            let distance = Replay { case, tensors: &tensors, dtype }.distance(&plugins, None);
+            match (distance, tolerance) {
+                (Ok(off), Ok(tolerance)) if off <= tolerance => {
+                    let (cases, worst) = replayed.entry(label).or_default();
+                    (*cases, *worst) = (*cases + 1, worst.max(off / tolerance));
+                }
+                (Ok(off), Ok(tolerance)) => {
+                    failures.push(format!("{name} {ty}: off by {off:.2e}, tolerance {tolerance:.2e}"))
+                }
+                (Err(error), _) | (_, Err(error)) => failures.push(format!("{name} {ty}: {error}")),
+            }
+        }
+    }
+    for (label, (cases, worst)) in &replayed {
+        println!("{label}: {cases} trajectories, at most {worst:.2} of the tolerance");
+    }
+    let absent: Vec<&str> = goldens.labels().difference(&labels).copied().collect();
+    println!("not in the registry: {}", absent.join(", "));
+    for label in labels.iter().filter(|label| !goldens.labels().contains(*label)) {
+        failures.push(format!("{label}: no case"));
+    }
+    assert!(!replayed.is_empty(), "no case was replayed");
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn a_learning_rate_off_by_a_tenth_is_noticed() {
+    let (goldens, plugins) = (Goldens::open(), Plugins::open());
+    let tensors = SafeTensors::deserialize(&goldens.data).unwrap();
+    for label in plugins.registry.labels(Kind::Optimizer) {
+        let mut noticed = false;
+        for case in goldens.cases.iter().filter(|case| case["label"] == *label && case["tolerance"].is_object()) {
+            let replay = Replay { case, tensors: &tensors, dtype: Dtype::Float };
+            let tolerance = case["tolerance"]["f32"].as_f64().unwrap();
+            noticed |= replay.distance(&plugins, Some(("lr", 1.1))).is_ok_and(|off| off > tolerance);
+        }
+        assert!(noticed, "{label}");
+    }
+}
