@@ -42,14 +42,14 @@ const ABORTS: &[Abort] = &[
         name: "unknown hyper-parameter",
         args: &["--set", "optimizer.beta3=0.9"],
         env: &[],
-        code: 3,
+        code: 4,
         says: &["beta3", "adamw", "beta2"],
     },
     Abort {
         name: "hyper-parameter out of range",
         args: &["--set", "optimizer.beta1=1.5"],
         env: &[],
-        code: 3,
+        code: 4,
         says: &["beta1", "1.5"],
     },
     Abort {
@@ -246,7 +246,7 @@ fn a_lock_is_enforced_before_a_library_is_opened() {
     one_plugin(&shop, "./libsign.so", "lion");
     shop.run(&["registry", "lock"], &[]).expect(0);
     shop.train("locked", &["--optimizer", "lion", "--lr", "1e-3"]).expect(0);
-    assert_eq!(shop.record("locked")["registry"]["lock"], "locked");
+    assert!(shop.record("locked")["registry"]["lock"].as_str().unwrap().starts_with("locked"));
     let mut bytes = fs::read(library("sign")).unwrap();
     bytes.push(0); // trailing bytes do not matter to the loader, only to the hash
     shop.write("libsign.so", bytes);
@@ -272,9 +272,7 @@ fn labels_train_what_they_name() {
     let mut hashes = std::collections::BTreeMap::new();
     for label in ["adamw", "sgdm", "lion", "muon"] {
         shop.train(label, &["--optimizer", label, "--lr", "1e-3"]).expect(0);
-        let record = shop.record(label);
-        assert_eq!(record["optimizer"]["asked"], label);
-        assert_eq!(record["optimizer"]["reported"], label, "the plugin says it is what was asked for");
+        assert_eq!(shop.optimizer(label, label)["reported"], label, "the plugin says it is what was asked for");
         if let Some(other) = hashes.insert(shop.hash(label), label) {
             panic!("{label} and {other} ended at the same parameters");
         }

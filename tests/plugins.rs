@@ -34,7 +34,7 @@ fn a_crate_outside_the_workspace_builds_without_libtorch_and_trains() {
         format!("[plugins]\nmine = {:?}\n\n[[optimizer]]\nlabel = \"halfway\"\nplugin = \"mine\"\n", library.display().to_string()),
     );
     shop.train("run", &["--optimizer", "halfway", "--lr", "0.5"]).expect(0);
-    assert_eq!(shop.record("run")["optimizer"]["reported"], "halfway");
+    assert_eq!(shop.optimizer("run", "halfway")["reported"], "halfway");
     let listed = shop.run(&["--list-optimizers", "--json"], &[]).expect(0).stdout;
     assert!(listed.contains("halfway"), "{listed}");
 }

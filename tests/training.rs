@@ -29,7 +29,7 @@ fn a_run_leaves_what_it_promises() {
     let record = shop.record("run");
     assert_eq!(record["status"], "finished");
     assert_eq!(record["exit_code"], 0);
-    assert_eq!(record["optimizer"]["reported"], "adamw");
+    assert_eq!(shop.optimizer("run", "adamw")["reported"], "adamw");
     let (first, last) = (loss(&shop.metrics("run")[0]), record["result"]["val_loss"].as_f64().unwrap());
     assert!(last < first, "twelve steps of adamw go down from {first}: {last}");
     assert!(finished.stdout.contains("val_bpb"), "the result is data: {}", finished.stdout);

@@ -167,6 +167,14 @@ impl Workshop {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// What a run's record says of the optimizer it was asked for.
+    pub fn optimizer(&self, run: &str, asked: &str) -> Value {
+        let record = self.record(run);
+        let labels = record["labels"].as_array().expect("labels");
+        let found = labels.iter().find(|label| label["kind"] == "optimizer" && label["asked"] == asked);
+        found.unwrap_or_else(|| panic!("no `{asked}` in {labels:#?}")).clone()
+    }
+
     /// `metrics.jsonl` of a run.
     pub fn metrics(&self, run: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path().join(run).join("metrics.jsonl")).unwrap();

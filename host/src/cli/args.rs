@@ -119,7 +119,7 @@ pub struct TrainFlags {
         value_parser = Resume::read
     )]
     pub resume: Option<Resume>,
-    /// Check everything, print what would be trained, and stop before reading data
+    /// Check everything, print what would be trained, and stop before anything is trained or written
     #[arg(long)]
     pub dry_run: bool,
 }

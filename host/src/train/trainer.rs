@@ -157,7 +157,11 @@ impl Trainer {
         Ok(Some(last))
     }
 
-    fn step(&mut self) -> Result<Step, Fault> {
+    /// One step and nothing else: no operation, no evaluation, no checkpoint.
+    ///
+    /// # Errors
+    /// What the step refuses.
+    pub fn step(&mut self) -> Result<Step, Fault> {
         let number = self.progress.step + 1;
         let done = step::run(
             number,
