@@ -107,3 +107,8 @@ pub use inventory;
 
 /// Version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The examples of the author's guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-author-guide.md")]
+struct Guide;

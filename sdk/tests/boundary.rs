@@ -85,6 +85,7 @@ impl Optimizer for Whole {
             1 => {
                 assert_eq!((h.lr, step.numel, step.grad_norm), (0.25, 6.0, 7.0));
                 state.first = g.neg()?;
+                state.off = x;
                 Ok(x)
             }
             2 => Err("two is too many".into()),
@@ -92,7 +93,11 @@ impl Optimizer for Whole {
             4 => state.off.neg(),
             5 => x.matmul(g),
             6 => x.neg()?.neg(),
-            _ => Ok(state.off),
+            7 => Ok(state.off),
+            _ => {
+                state.first = state.off;
+                Ok(x)
+            }
         }
     }
 }
@@ -345,6 +350,7 @@ fn a_step_over_whole_tensors_hands_over_all_or_nothing() {
     assert_eq!(whole_step(5.0), nothing(FAILED, "this host's tables have no `matmul`"));
     assert_eq!(whole_step(6.0), nothing(FAILED, "neg: neg of 41 is not defined"));
     assert_eq!(whole_step(7.0), nothing(FAILED, absent));
+    assert_eq!(whole_step(8.0), nothing(FAILED, "slot `first` was given a tensor that is not there"));
 }
 
 #[test]

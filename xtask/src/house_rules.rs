@@ -78,7 +78,7 @@ pub fn dependencies(workspace: &Workspace) -> Result<()> {
 /// The names of all packages in the tree below (and with) one, whatever the feature or the target of the dependency.
 fn tree(workspace: &Workspace, package: &str, depth: Option<u32>) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();
-    cargo.args(["tree", "--package", package, "--edges", "normal,build", "--target", "all"]);
+    cargo.args(["tree", "--locked", "--package", package, "--edges", "normal,build", "--target", "all"]);
     cargo.args(["--prefix", "none", "--no-dedupe", "--format", "{p}"]);
     if let Some(depth) = depth {
         cargo.args(["--depth", &depth.to_string()]);

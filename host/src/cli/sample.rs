@@ -11,7 +11,6 @@ use crate::{
     config::{self, write::CONFIG},
     data::Tokenizer,
     fault::Exit,
-    growth,
     model::Gpt,
     sample::{Sampling, generate},
     tensor::device,
@@ -32,7 +31,6 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
     let device = device::open(settings.device)?;
     let mut model = Gpt::new(&settings.model, tokenizer.vocab_size(), settings.seed, settings.format, device)?;
     model.load(&snapshot.model)?;
-    growth::freeze(model.parameters_mut(), &progress.frozen);
     let text = generate(
         &model,
         &tokenizer,

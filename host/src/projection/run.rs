@@ -137,5 +137,5 @@ fn project(planned: &Planned, member: &Member, g: &Tensor) -> Result<(Tensor, Ve
 
 fn torch_fault(planned: &Planned, member: &Member, error: &TchError) -> Fault {
     let text = format!("the gradient of `{}` cannot be projected by `{}`", member.name, planned.plugin.label());
-    Fault::new("E091", Exit::Environment, text).note("libtorch", error.to_string().lines().next().unwrap_or_default())
+    Fault::new("E060", Exit::Environment, text).note("libtorch", error.to_string().lines().next().unwrap_or_default())
 }

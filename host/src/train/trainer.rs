@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use sdk::abi::Network;
 use tch::Device;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth,
+    growth::{self, Schedule},
     model::Gpt,
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
@@ -34,7 +35,7 @@ pub struct Trainer {
     model: Gpt,
     optim: Optim,
     projections: Projections,
-    schedule: growth::Schedule,
+    schedule: Schedule,
     guard: Guard,
     progress: Progress,
 }
@@ -56,7 +57,7 @@ impl Trainer {
         let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
         let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
         let schedule =
-            faults.take(growth::Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+            faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
         let network = growth::network(parameters, &model.facts());
         let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
         let guard = Guard::new(settings.train.non_finite);
@@ -105,10 +106,10 @@ impl Trainer {
             return Err(fault.hint("resume with the data the run began with").into());
         }
         self.model.check(&snapshot.model)?;
+        self.schedule.restore(&progress.schedule)?;
         self.optim.load_state(snapshot.optimizer, progress.counts.clone())?;
         self.model.load(&snapshot.model)?;
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
-        self.schedule.restore(&progress.schedule)?;
         self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
         Ok(())
@@ -118,8 +119,8 @@ impl Trainer {
     pub fn snapshot(&mut self) -> Snapshot {
         let parameters = self.model.parameters();
         self.progress.counts = self.optim.counts();
-        self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.schedule = self.schedule.position();
+        self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
         Snapshot {
             step: self.progress.step,
@@ -183,16 +184,15 @@ impl Trainer {
     /// Fires the scheduled operations that are due before the coming step.
     fn operate(&mut self) -> Result<(), Fault> {
         while let Some(operation) = self.schedule.due(self.progress.step) {
-            tracing::info!(operation = operation.name(), step = self.progress.step, "operation_start");
-            let network = growth::network(self.model.parameters(), &self.model.facts());
+            let (name, step) = (operation.name().to_string(), self.progress.step);
+            tracing::info!(operation = %name, step, "operation_start");
             let applied = operation
-                .plan(&network)
+                .plan(&network(&self.model))
                 .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))
-                .inspect_err(|fault| {
-                    tracing::error!(operation = operation.name(), reason = %fault.message, "operation_error");
-                })?;
-            tracing::info!(operation = operation.name(), change = %applied, "operation_success");
-            self.schedule.fired(self.progress.step);
+                .inspect_err(|fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"))?;
+            let (frozen, unfrozen) = (applied.frozen.len(), applied.unfrozen.len());
+            tracing::info!(operation = %name, step, kept = applied.kept, frozen, unfrozen, "operation_success");
+            self.schedule.fired(step);
         }
         Ok(())
     }
@@ -212,6 +212,11 @@ impl Trainer {
         ledger.evaluation(&self.progress, &evaluation, windows.is_none())?;
         Ok((evaluation, is_best))
     }
+}
+
+/// The network as an operation sees it.
+fn network(model: &Gpt) -> Network {
+    growth::network(model.parameters(), &model.facts())
 }
 
 /// Every so many steps; 0 is never.

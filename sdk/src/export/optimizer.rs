@@ -10,7 +10,7 @@ use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, Table, TableHead
 use crate::hyper::{self, schema};
 use crate::optimizer::TensorStep;
 use crate::tensor::Tensor;
-use crate::{Optimizer, Record, Result, state};
+use crate::{Error, Optimizer, Record, Result, state};
 
 /// The entry of a rule over whole tensors.
 pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
@@ -62,13 +62,27 @@ unsafe extern "C" fn step<O: Optimizer>(call: *const OptimizerCall) -> u32 {
     })
 }
 
-/// Hands the results over, all of them or, on an error, none.
+/// Hands the results over, all of them or, on an error, none. What a rule writes to a slot that is off is dropped.
 fn take_over<O: Optimizer>(call: &OptimizerCall, new_x: Tensor<'_>, state: &O::State<Tensor<'_>>) -> Result<()> {
     new_x.present()?;
-    // SAFETY: the host's memory, for one handle and for one per slot of the record.
-    unsafe {
-        state.visit(|k, tensor| *call.state.add(k) = tensor.handle());
-        *call.new_x = new_x.handle();
+    // SAFETY: the host's memory, for one handle per slot of the record; 0 stands where a slot is off.
+    let is_on = |k: usize| unsafe { *call.state.add(k) } != 0;
+    let mut lost = None;
+    state.visit(|k, tensor| {
+        if is_on(k) && tensor.handle() == 0 {
+            lost = Some(<O::State<f64> as Record<f64>>::NAMES[k]);
+        }
+    });
+    if let Some(slot) = lost {
+        return Err(Error::new(format!("slot `{slot}` was given a tensor that is not there")));
     }
+    state.visit(|k, tensor| {
+        if is_on(k) {
+            // SAFETY: as above.
+            unsafe { *call.state.add(k) = tensor.handle() };
+        }
+    });
+    // SAFETY: the host's memory, for one handle.
+    unsafe { *call.new_x = new_x.handle() };
     Ok(())
 }
