@@ -58,6 +58,8 @@ impl Trainer {
         let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
         let schedule =
             faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let network = growth::network(parameters, &model.facts());
+        let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
