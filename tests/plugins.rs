@@ -58,7 +58,7 @@ fn an_error_of_a_whole_tensor_rule_ends_the_run_with_5() {
     let fixture = library("fails").display().to_string();
     shop.write("registry.toml", format!("[plugins]\nit = {fixture:?}\n\n[[optimizer]]\nlabel = \"fails\"\nplugin = \"it\"\n"));
     shop.tiny_with("fails.toml", &[("label = \"adamw\"\nlr = 1e-2", "label = \"fails\"")]);
-    shop.run(&["train", "--config", "fails.toml", "--run-dir", "run"], &[]).expect(5).says(&["error[P", "fails"]);
+    shop.run(&["train", "--config", "fails.toml", "--run-dir", "run"], &[]).expect(5).says(&["error[P", "the rule gives up at step 10"]);
 }
 
 /// The parameters of a run's checkpoint.

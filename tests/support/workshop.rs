@@ -115,7 +115,9 @@ impl Workshop {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
         command.args(args).current_dir(self.path()).env_clear().env("OMP_NUM_THREADS", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
-        if !named && !self.path().join("registry.toml").exists() {
+        // a sample needs no registry
+        let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample");
+        if wanted && !named && !self.path().join("registry.toml").exists() {
             command.arg("--registry").arg(registry());
         }
         command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
