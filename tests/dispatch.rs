@@ -22,7 +22,14 @@ const ABORTS: &[Abort] = &[
         args: &["--optimizer", "lionn"],
         env: &[],
         code: 4,
-        says: &["error[R", "optimizer label `lionn` is not in the registry", "--optimizer", "adamw, lion, muon, sgdm", "did you mean `lion`?", "--list-optimizers"],
+        says: &[
+            "error[R",
+            "optimizer label `lionn` is not in the registry",
+            "--optimizer",
+            "adamw, lion, muon, sgdm",
+            "did you mean `lion`?",
+            "--list-optimizers",
+        ],
     },
     Abort {
         name: "unknown label by variable",
@@ -52,26 +59,28 @@ const ABORTS: &[Abort] = &[
         code: 4,
         says: &["beta1", "1.5"],
     },
-    Abort {
-        name: "lr out of range",
-        args: &["--lr", "-1"],
-        env: &[],
-        code: 2,
-        says: &["lr", "-1"],
-    },
+    Abort { name: "lr out of range", args: &["--lr", "-1"], env: &[], code: 2, says: &["lr", "-1"] },
     Abort {
         name: "unknown projection",
         args: &["--config", "projection.toml"],
         env: &[],
         code: 4,
-        says: &["projection label `remove-directoin` is not in the registry", "did you mean `remove-direction`?", "projection.toml:"],
+        says: &[
+            "projection label `remove-directoin` is not in the registry",
+            "did you mean `remove-direction`?",
+            "projection.toml:",
+        ],
     },
     Abort {
         name: "unknown operation",
         args: &["--config", "operation.toml"],
         env: &[],
         code: 4,
-        says: &["arch-op label `freeze-layr` is not in the registry", "did you mean `freeze-layer`?", "operation.toml:"],
+        says: &[
+            "arch-op label `freeze-layr` is not in the registry",
+            "did you mean `freeze-layer`?",
+            "operation.toml:",
+        ],
     },
     Abort {
         name: "unknown label in a group",
@@ -94,20 +103,8 @@ const ABORTS: &[Abort] = &[
         code: 3,
         says: &["OPTIMISER", "OPTIMIZER"],
     },
-    Abort {
-        name: "empty variable",
-        args: &[],
-        env: &[("SEED", "")],
-        code: 3,
-        says: &["SEED", "empty"],
-    },
-    Abort {
-        name: "unparseable value",
-        args: &[],
-        env: &[("STEPS", "1e")],
-        code: 3,
-        says: &["STEPS", "1e"],
-    },
+    Abort { name: "empty variable", args: &[], env: &[("SEED", "")], code: 3, says: &["SEED", "empty"] },
+    Abort { name: "unparseable value", args: &[], env: &[("STEPS", "1e")], code: 3, says: &["STEPS", "1e"] },
     Abort {
         name: "unknown TRIOS variable",
         args: &[],
@@ -143,20 +140,20 @@ const ABORTS: &[Abort] = &[
         code: 2,
         says: &["--optimiser", "--optimizer"],
     },
-    Abort {
-        name: "missing data file",
-        args: &["--data", "nowhere.txt"],
-        env: &[],
-        code: 8,
-        says: &["nowhere.txt"],
-    },
+    Abort { name: "missing data file", args: &["--data", "nowhere.txt"], env: &[], code: 8, says: &["nowhere.txt"] },
 ];
 
 #[test]
 fn every_abort_says_why_and_writes_nothing() {
     let shop = Workshop::new();
-    shop.write("projection.toml", format!("{}\n[[projection]]\nlabel = \"remove-directoin\"\npattern = \"*\"\n", support::TINY));
-    shop.write("operation.toml", format!("{}\n[[schedule]]\nname = \"freeze-layr\"\nmax_wait_steps = 2\n", support::TINY));
+    shop.write(
+        "projection.toml",
+        format!("{}\n[[projection]]\nlabel = \"remove-directoin\"\npattern = \"*\"\n", support::TINY),
+    );
+    shop.write(
+        "operation.toml",
+        format!("{}\n[[schedule]]\nname = \"freeze-layr\"\nmax_wait_steps = 2\n", support::TINY),
+    );
     shop.write("group.toml", format!("{}\n[[group]]\nroles = [\"matrix\"]\noptimizer = \"sgd\"\n", support::TINY));
     shop.tiny_with("typo.toml", &[("batch_size", "batch_sise")]);
     let before = shop.listing();
@@ -234,7 +231,11 @@ fn identical_rules_are_refused_unless_declared() {
         )
     };
     shop.write("registry.toml", registry(""));
-    shop.train("refused", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&["lion", "lion-twin", "same_rule_as"]);
+    shop.train("refused", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&[
+        "lion",
+        "lion-twin",
+        "same_rule_as",
+    ]);
     assert!(!shop.path().join("refused").exists());
     shop.write("registry.toml", registry("same_rule_as = \"lion\""));
     shop.train("lion", &["--optimizer", "lion", "--lr", "1e-3"]).expect(0);
@@ -253,7 +254,11 @@ fn a_lock_is_enforced_before_a_library_is_opened() {
     let mut bytes = fs::read(library("sign")).unwrap();
     bytes.push(0); // trailing bytes do not matter to the loader, only to the hash
     shop.write("libsign.so", bytes);
-    shop.train("changed", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&["libsign.so", "registry.lock", "sha256"]);
+    shop.train("changed", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&[
+        "libsign.so",
+        "registry.lock",
+        "sha256",
+    ]);
     assert!(!shop.path().join("changed").exists());
 }
 
@@ -265,7 +270,13 @@ fn registry_faults_are_found_together_with_their_lines() {
         "[plugins]\nsign = \"sign\"\n\n[[optimizer]]\nlabel = \"lion\"\nplugin = \"sign\"\n\n[[optimizer]]\nlabel = \"lion\"\n\
          plugin = \"sing\"\n\n[[optimizer]]\nlabel = \"x\"\nplugin = \"sign\"\naliases = [\"lion\"]\ndefualts = {}\n",
     );
-    shop.train("run", &["--optimizer", "lion"]).expect(4).says(&["registry.toml:9", "sing", "defualts", "defaults", "registry.toml:16"]);
+    shop.train("run", &["--optimizer", "lion"]).expect(4).says(&[
+        "registry.toml:9",
+        "sing",
+        "defualts",
+        "defaults",
+        "registry.toml:16",
+    ]);
     assert!(!shop.path().join("run").exists());
 }
 

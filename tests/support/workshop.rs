@@ -113,7 +113,12 @@ impl Workshop {
     /// The command, with nothing of the tester's environment but PATH, and the repository's registry unless one is given.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S], env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-        command.args(args).current_dir(self.path()).env_clear().env("OMP_NUM_THREADS", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("OMP_NUM_THREADS", "1")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
         // a sample needs no registry
         let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample");

@@ -152,7 +152,11 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
         }
         Ok(None) => {
             let path = ledger.directory.path().display().to_string();
-            tracing::warn!("stopped by {} after step {}", signals.name().unwrap_or("a signal"), trainer.progress().step);
+            tracing::warn!(
+                "stopped by {} after step {}",
+                signals.name().unwrap_or("a signal"),
+                trainer.progress().step
+            );
             screen.line(&format!("hint: `host resume {path}` goes on"));
             end(&mut ledger, Exit::Stopped)?;
             Ok(Exit::Stopped)
@@ -337,7 +341,8 @@ fn finish(
     let settings = &prepared.resolved.settings;
     let floor = trainer.corpus().floor_bpb;
     let best = trainer.progress().best.as_ref();
-    ledger.record.result = Some(ResultRecord::new(last.loss, last.bpb, floor, best.map(|best| (best.step, best.val_loss()))));
+    ledger.record.result =
+        Some(ResultRecord::new(last.loss, last.bpb, floor, best.map(|best| (best.step, best.val_loss()))));
     let history = History::read(ledger.directory.path())?;
     let (train_loss, val_loss) = (history.train_loss(), history.val_loss());
     let title = format!("{}, seed {}, {} steps", settings.optimizer.label, settings.seed, settings.train.steps);
@@ -394,7 +399,10 @@ fn results(trainer: &Trainer, ledger: &Ledger, last: &Evaluation) -> Vec<(String
         ("val_bpb".to_string(), format!("{:.4}", last.bpb)),
     ];
     if let Some(floor) = trainer.corpus().floor_bpb {
-        rows.push(("floor_bpb".to_string(), format!("{floor:.4} (what the generator of this text needs; no model can beat it)")));
+        rows.push((
+            "floor_bpb".to_string(),
+            format!("{floor:.4} (what the generator of this text needs; no model can beat it)"),
+        ));
     }
     if let Some(best) = &trainer.progress().best {
         rows.push(("best_val_loss".to_string(), format!("{:.4} after step {}", best.val_loss(), best.step)));
@@ -412,10 +420,14 @@ fn facts(record: &Record) -> Vec<(String, String)> {
         ("libtorch".to_string(), record.versions.libtorch.clone()),
         ("device".to_string(), record.device.clone()),
         ("data".to_string(), record.data.clone()),
-        ("registry".to_string(), format!("{} sha256={} {}", record.registry.path, record.registry.sha256, record.registry.lock)),
+        (
+            "registry".to_string(),
+            format!("{} sha256={} {}", record.registry.path, record.registry.sha256, record.registry.lock),
+        ),
     ];
     for label in &record.labels {
-        let text = format!("{} sha256={} rule={}", label.library, label.sha256, label.fingerprint.as_deref().unwrap_or("-"));
+        let text =
+            format!("{} sha256={} rule={}", label.library, label.sha256, label.fingerprint.as_deref().unwrap_or("-"));
         facts.push((format!("{} {}", label.kind, label.reported), text));
     }
     facts

@@ -6,7 +6,7 @@ use crate::{
     config::Settings,
     data::Corpus,
     fault::{Exit, Fault},
-    model::{self, Gpt, dropout_seed},
+    model::{Gpt, dropout_seed},
     optim::{Optim, clip, lr_schedule, non_finite::Guard},
     projection::{ProjectionReport, Projections},
 };
@@ -65,10 +65,8 @@ fn backward(step: u64, settings: &Settings, device: Device, corpus: &Corpus, mod
     for micro in 0..train.grad_accum as u64 {
         let (tokens, targets) =
             corpus.batch(*seed, step, micro, train.batch_size, settings.model.block_size, device)?;
-        let loss = model.loss(&tokens, &targets, Some(dropout_seed(*seed, step, micro)))?;
-        sum += loss.f_double_value(&[]).map_err(model::refused)?;
-        let share = if train.grad_accum == 1 { loss } else { loss / train.grad_accum as f64 };
-        share.f_backward().map_err(model::refused)?;
+        let share = 1.0 / train.grad_accum as f64;
+        sum += model.backward(&tokens, &targets, Some(dropout_seed(*seed, step, micro)), share)?;
     }
     Ok(sum / train.grad_accum as f64)
 }
