@@ -144,7 +144,7 @@ fn lexicon(stream: &Stream) -> Vec<String> {
         // Two to six letters; vowels and consonants take turns.
         let length = 2 + below(stream.words(i, 0)[0], 5);
         let letter = |k: u64| {
-            let letters = if k % 2 == 0 { "bdfgklmnprstvz" } else { "aeiou" };
+            let letters = if k.is_multiple_of(2) { "bdfgklmnprstvz" } else { "aeiou" };
             pick(letters, stream.words(i, k + 1)[0])
         };
         let word: String = (0..length).map(letter).collect();

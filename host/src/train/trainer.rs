@@ -169,7 +169,6 @@ impl Trainer {
         let done = step::run(
             number,
             &self.settings,
-            self.device,
             &self.corpus,
             &mut self.model,
             &mut self.guard,

@@ -4,7 +4,7 @@
 
 use sdk::abi::{KernelCall, SlotDescriptor};
 use sdk::cpu::{self, Brain, Double, Isa, Single, Storage, from_bf16, to_bf16};
-use sdk::{Elementwise, Knob, Record, knob, tape};
+use sdk::{Elementwise, Knob, Record, tape};
 
 use crate::rule_set::{AdamW, Approximate, Lion, Portable, Sgd, rule};
 
