@@ -1,5 +1,5 @@
-//! Labels: exactly the named rule runs, or nothing does. One row per abort, seen from outside: exit code, message, and that
-//! nothing was written.
+//! Labels: exactly the named rule runs, or nothing does. One row per abort, seen from outside: exit code, message, and
+//! that nothing was written.
 
 mod support;
 

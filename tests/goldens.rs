@@ -1,8 +1,8 @@
 //! Every optimizer of the registry against trajectories of reference implementations, step by step.
 //!
-//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the way of
-//! training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that the plugin does
-//! not know is a failure, as is a label of the registry without a case.
+//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the
+//! way of training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that
+//! the plugin does not know is a failure, as is a label of the registry without a case.
 
 mod support;
 

@@ -110,7 +110,8 @@ impl Workshop {
         self.write(name, text)
     }
 
-    /// The command, with nothing of the tester's environment but PATH, and the repository's registry unless one is given.
+    /// The command, with nothing of the tester's environment but PATH, and the repository's registry unless one is
+    /// given.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S], env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
         command

@@ -85,6 +85,15 @@ fn docs(workspace: &Workspace) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// In the tests, so that the README's test command holds the tree to them.
+    #[test]
+    fn what_only_reads_holds_for_this_tree() {
+        let workspace = Workspace::find().unwrap();
+        for part in PARTS.iter().filter(|part| !part.needs_libtorch) {
+            (part.run)(&workspace).unwrap_or_else(|error| panic!("{}: {error:#}", part.name));
+        }
+    }
+
     #[test]
     fn parts_are_chosen_by_name_and_unknown_ones_refused() {
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 
 /// Every place that may lift the workspace's `deny(unsafe_code)`: where memory crosses the plugin boundary, and where
 /// kernels run.
-const UNSAFE_ALLOWED: [&str; 10] = [
+const UNSAFE_ALLOWED: [&str; 12] = [
     "sdk/src/abi/",
     "sdk/src/cpu/",
     "sdk/src/export/",
@@ -22,11 +22,13 @@ const UNSAFE_ALLOWED: [&str; 10] = [
     "host/src/registry/",
     "host/src/tensor/",
     "host/src/rules/",
+    "host/src/projection/tests.rs",
     "tests/plugins/",
+    "benches/optimizer_step.rs",
 ];
 
-/// Longest line of source, in characters.
-const LINE: usize = 120;
+/// Longest line of source, in characters: rustfmt keeps code to 120, this keeps texts and tables readable too.
+const LINE: usize = 150;
 
 /// Marks of unfinished work. Written in two halves, so that this file does not hold them.
 const UNFINISHED: [&str; 6] = [

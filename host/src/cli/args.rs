@@ -323,7 +323,8 @@ impl FromArgMatches for KnobFlags {
 
 fn train_help() -> String {
     let mut text = String::from(
-        "Precedence: flag > --set > HOST_<KNOB> > TRIOS_<KNOB> > <KNOB> > configuration file > preset > registry > plugin > default. Every run begins with a line that says what each knob is and where it came from.
+        "Precedence: flag > --set > HOST_<KNOB> > TRIOS_<KNOB> > <KNOB> > configuration file > preset > registry > plugin >
+default. Every run begins with a line that says what each knob is and where it came from.
 
 Presets:
 ",

@@ -56,8 +56,8 @@ impl Schedule {
         Ok(Schedule { entries, position: Position::default() })
     }
 
-    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out none:
-    /// so that one which cannot be done is found before training begins.
+    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out
+    /// none: so that one which cannot be done is found before training begins.
     ///
     /// # Errors
     /// P002, P030 and P031 of the first operation that cannot be done.

@@ -1,10 +1,11 @@
 //! Gradients of a batch. On the CPU its sequences are dealt out to libtorch's threads, one share each.
 //! Takes no step.
 //!
-//! Small networks spend much of their time where operations meet: each operation splits its work, waits for all threads,
-//! and much is too small to be split at all. A share goes through the whole network on its own thread instead, and threads
-//! meet once per batch. A share's gradient does not depend on the others, and shares are summed in their order, so that
-//! the result has the same bits whichever thread ran which; as with libtorch's own threads it depends on their number.
+//! Small networks spend much of their time where operations meet: each operation splits its work, waits for all
+//! threads, and much is too small to be split at all. A share goes through the whole network on its own thread instead,
+//! and threads meet once per batch. A share's gradient does not depend on the others, and shares are summed in their
+//! order, so that the result has the same bits whichever thread ran which; as with libtorch's own threads it depends on
+//! their number.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -37,8 +38,8 @@ impl Gpt {
     /// Adds `scale` times the gradient of the mean loss to the gradient of every trained parameter, and gives that mean
     /// loss in nats, unscaled.
     ///
-    /// `tokens`, `targets` and `dropout_seed` are as in [`Gpt::loss`]. Batches with dropout are not dealt out: their masks
-    /// follow from one seed for the whole batch.
+    /// `tokens`, `targets` and `dropout_seed` are as in [`Gpt::loss`]. Batches with dropout are not dealt out: their
+    /// masks follow from one seed for the whole batch.
     ///
     /// # Errors
     /// `E101` if libtorch fails; gradients are then of no use.

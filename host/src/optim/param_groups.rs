@@ -1,10 +1,10 @@
 //! Which optimizer takes which parameter, and with which hyper-parameters.
 //! Does not load plugins and keeps no state.
 //!
-//! Without groups in the configuration, the main optimizer takes every role, except those that its registry entry gives to a
-//! companion; and vectors (biases, gains) are a group of their own with `weight_decay = 0`, as in nanoGPT, where only
-//! tensors of two or more dimensions decay. The user's `optimizer.*` values are the main optimizer's; the companion runs with
-//! its own. With groups in the configuration, they alone decide: the first that takes a
+//! Without groups in the configuration, the main optimizer takes every role, except those that its registry entry gives
+//! to a companion; and vectors (biases, gains) are a group of their own with `weight_decay = 0`, as in nanoGPT, where
+//! only tensors of two or more dimensions decay. The user's `optimizer.*` values are the main optimizer's; the
+//! companion runs with its own. With groups in the configuration, they alone decide: the first that takes a
 //! parameter has it.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -65,8 +65,8 @@ impl GroupRow {
     }
 }
 
-/// All labels that a run will use, so that they are resolved together and before anything else. `place` says where a key
-/// such as `optimizer.label` was written, as a fault shows it: `my.toml:12  optimizer.label = "lion"`.
+/// All labels that a run will use, so that they are resolved together and before anything else. `place` says where a
+/// key such as `optimizer.label` was written, as a fault shows it: `my.toml:12  optimizer.label = "lion"`.
 pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&str) -> String) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     let mut want = |kind, label: &str, key: String| {
@@ -96,8 +96,8 @@ pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&s
 ///
 /// # Errors
 /// Everything that is wrong: a role that does not exist (C040), a group (C041) or the main optimizer (C042) that takes
-/// nothing, a parameter that no group takes (C043) or that its optimizer cannot take (C044), a hyper-parameter that does not
-/// fit (R008).
+/// nothing, a parameter that no group takes (C043) or that its optimizer cannot take (C044), a hyper-parameter that
+/// does not fit (R008).
 pub fn plan(
     settings: &Settings,
     source: Source<'_>,

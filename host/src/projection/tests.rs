@@ -1,5 +1,6 @@
 //! Projections through a plugin's table, against closed forms; files of inputs.
 //! The shipped plugin is tested with itself, and in a run by the tests of the binary.
+#![allow(unsafe_code)] // the fixtures are entries of a plugin
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -161,9 +161,9 @@ struct Symbols {
     has_root: bool,
 }
 
-/// Undefined symbols that no allowed library answers for. The dynamic linker binds lazily, so such a symbol would end the
-/// process in the middle of a step. Symbols of the C runtime carry the version of the library that defines them; weak
-/// ones may stay undefined.
+/// Undefined symbols that no allowed library answers for. The dynamic linker binds lazily, so such a symbol would end
+/// the process in the middle of a step. Symbols of the C runtime carry the version of the library that defines them;
+/// weak ones may stay undefined.
 fn symbols(endian: Endianness, bytes: &[u8], sections: &SectionTable<'_, Header>) -> object::read::Result<Symbols> {
     let table = sections.symbols(endian, bytes, elf::SHT_DYNSYM)?;
     let versions = sections.versions(endian, bytes)?;

@@ -101,7 +101,8 @@ fn table<T: Table>(root: RootRef, label: &str) -> Result<&'static T, Fault> {
     if found.struct_size < size_of::<T>() {
         return Err(fault(format!("has {} bytes, {} are needed", found.struct_size, size_of::<T>())));
     }
-    // SAFETY: the header says that it is this table and that all fields this host knows are there; `Table` ties id to type.
+    // SAFETY: the header says that it is this table and that all fields this host knows are there; `Table` ties id to
+    // type.
     Ok(unsafe { &*header.cast::<T>() })
 }
 

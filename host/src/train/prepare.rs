@@ -83,8 +83,8 @@ fn fill_defaults(resolved: &mut Resolved, catalogue: &Catalogue) {
     }
 }
 
-/// Plans the groups and operations of a network with the same names and roles and the smallest sizes, because the real one's sizes are
-/// known only when the data has been read.
+/// Plans the groups and operations of a network with the same names and roles and the smallest sizes, because the real
+/// one's sizes are known only when the data has been read.
 fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
     let lora_rank = settings.model.lora_rank.min(1);
