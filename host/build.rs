@@ -27,7 +27,8 @@ fn main() {
         .warnings(false)
         .compile("host_shim");
     println!("cargo::rustc-link-search=native={}", lib.display());
-    // The shim names c10 symbols itself. libgomp is found beside libtorch at run time, so that there is one thread pool.
+    // The shim names c10 symbols itself. libgomp is found beside libtorch at run time, so that there is one thread
+    // pool.
     for name in ["c10", "gomp"] {
         println!("cargo::rustc-link-lib=dylib={name}");
     }
@@ -35,7 +36,8 @@ fn main() {
     println!("cargo::rustc-env=HOST_LIBTORCH_VERSION={}", libtorch_version(&lib));
     println!("cargo::rustc-env=HOST_RUSTC_VERSION={}", rustc_version());
 
-    // The folder libtorch was linked from, then the folders of a bundle: `bin/host` beside `lib`, or `lib` beside `host`.
+    // The folder libtorch was linked from, then the folders of a bundle: `bin/host` beside `lib`, or `lib` beside
+    // `host`.
     for folder in [lib.display().to_string(), "$ORIGIN/../lib".into(), "$ORIGIN/lib".into()] {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
     }

@@ -1,8 +1,8 @@
 //! Every optimizer of the registry against trajectories of reference implementations, step by step.
 //!
-//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the way of
-//! training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that the plugin does
-//! not know is a failure, as is a label of the registry without a case.
+//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the
+//! way of training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that
+//! the plugin does not know is a failure, as is a label of the registry without a case.
 
 mod support;
 
@@ -58,21 +58,30 @@ impl Goldens {
     }
 }
 
-/// The plugins of the registry, as a run gets them.
+/// The plugins of the registry, as runs get them.
 struct Plugins {
     registry: Registry,
+    of_label: BTreeMap<String, Catalogue>,
 }
 
 impl Plugins {
     fn open() -> Plugins {
         let registry = Registry::open(&support::registry()).unwrap_or_else(|faults| panic!("{faults}"));
-        Plugins { registry: registry.with_plugin_dir(support::plugins()) }
+        let registry = registry.with_plugin_dir(support::plugins());
+        let resolve = |label: &str| {
+            let wanted = labels_wanted(&settings_of(label), &registry, &|key| key.to_string());
+            registry.resolve(&wanted).unwrap_or_else(|faults| panic!("{faults}"))
+        };
+        let labels = registry.labels(Kind::Optimizer);
+        let of_label = labels.into_iter().map(|label| (label.to_string(), resolve(label))).collect();
+        Plugins { registry, of_label }
     }
+}
 
-    fn catalogue(&self, settings: &Settings) -> Catalogue {
-        let wanted = labels_wanted(settings, &self.registry, &|key| key.to_string());
-        self.registry.resolve(&wanted).unwrap_or_else(|faults| panic!("{faults}"))
-    }
+fn settings_of(label: &str) -> Settings {
+    let mut settings = knobs::builtin();
+    settings.optimizer.label = label.to_string();
+    settings
 }
 
 /// One case in one element type.
@@ -99,8 +108,8 @@ impl Replay<'_> {
         if self.tensors.names().iter().any(|key| key.starts_with(&format!("out/{name}/{ty}/eval/"))) {
             return Err("it has weights for evaluation, which are not compared yet".into());
         }
-        let settings = self.settings(plugins, nudge)?;
-        let catalogue = plugins.catalogue(&settings);
+        let catalogue = &plugins.of_label[text(case, "label")?];
+        let settings = self.settings(catalogue, nudge)?;
         let steps = case["steps"].as_u64().ok_or("no steps")? as usize;
         let count = case["shapes"].as_array().ok_or("no shapes")?.len();
 
@@ -114,7 +123,7 @@ impl Replay<'_> {
         let grads = (0..count).map(|p| self.tensor(&format!("in/{set}/grad/p{p}"))).collect::<Result<Vec<_>, _>>()?;
         let outs = (0..count).map(|p| self.tensor(&format!("out/{name}/{ty}/p{p}"))).collect::<Result<Vec<_>, _>>()?;
         let source = |key: &str| key.to_string();
-        let mut optim = Optim::plan(&settings, &source, &catalogue, &params).map_err(|faults| faults.to_string())?;
+        let mut optim = Optim::plan(&settings, &source, catalogue, &params).map_err(|faults| faults.to_string())?;
 
         let mut worst = 0.0f64;
         for step in 0..steps {
@@ -145,11 +154,9 @@ impl Replay<'_> {
     }
 
     /// One parameter group per group of the case, with every option of the reference as a hyper-parameter.
-    fn settings(&self, plugins: &Plugins, nudge: Option<(&str, f64)>) -> Result<Settings, String> {
+    fn settings(&self, catalogue: &Catalogue, nudge: Option<(&str, f64)>) -> Result<Settings, String> {
         let label = text(self.case, "label")?;
-        let mut settings = knobs::builtin();
-        settings.optimizer.label = label.to_string();
-        let catalogue = plugins.catalogue(&settings);
+        let mut settings = settings_of(label);
         let loaded = catalogue.get(Kind::Optimizer, label).ok_or("not resolved")?;
         let known: BTreeSet<&str> = loaded.schema().iter().map(|hyper| hyper.name.as_str()).collect();
         for (index, options) in self.case["hyper_full"].as_array().ok_or("no hyper_full")?.iter().enumerate() {

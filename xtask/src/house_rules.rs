@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 
 /// Every place that may lift the workspace's `deny(unsafe_code)`: where memory crosses the plugin boundary, and where
 /// kernels run.
-const UNSAFE_ALLOWED: [&str; 10] = [
+const UNSAFE_ALLOWED: [&str; 12] = [
     "sdk/src/abi/",
     "sdk/src/cpu/",
     "sdk/src/export/",
@@ -22,11 +22,13 @@ const UNSAFE_ALLOWED: [&str; 10] = [
     "host/src/registry/",
     "host/src/tensor/",
     "host/src/rules/",
+    "host/src/projection/tests.rs",
     "tests/plugins/",
+    "benches/optimizer_step.rs",
 ];
 
-/// Longest line of source, in characters.
-const LINE: usize = 120;
+/// Longest line of source, in characters: rustfmt keeps code to 120, this keeps texts and tables readable too.
+const LINE: usize = 150;
 
 /// Marks of unfinished work. Written in two halves, so that this file does not hold them.
 const UNFINISHED: [&str; 6] = [
@@ -78,7 +80,7 @@ pub fn dependencies(workspace: &Workspace) -> Result<()> {
 /// The names of all packages in the tree below (and with) one, whatever the feature or the target of the dependency.
 fn tree(workspace: &Workspace, package: &str, depth: Option<u32>) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();
-    cargo.args(["tree", "--package", package, "--edges", "normal,build", "--target", "all"]);
+    cargo.args(["tree", "--locked", "--package", package, "--edges", "normal,build", "--target", "all"]);
     cargo.args(["--prefix", "none", "--no-dedupe", "--format", "{p}"]);
     if let Some(depth) = depth {
         cargo.args(["--depth", &depth.to_string()]);
@@ -175,8 +177,8 @@ mod tests {
     fn lines_and_marks() {
         assert_eq!(count("host/src/a.rs", "//! A purpose.\n"), 0);
         assert_eq!(count("host/src/a.rs", "fn without_purpose() {}\n"), 1);
-        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(116))), 0);
-        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(117))), 1);
+        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(146))), 0);
+        assert_eq!(count("host/src/a.rs", &format!("//! {}\n", "é".repeat(147))), 1);
         for mark in UNFINISHED {
             assert_eq!(count("host/src/a.rs", &format!("//! A purpose.\n// {mark}\n")), 1, "{mark}");
         }

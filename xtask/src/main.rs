@@ -32,7 +32,7 @@ usage: cargo xtask <command> [arguments]
   train [args]     setup, build host and plugins, then `host train [args]`;
                    without arguments: `--preset default`, a small GPT on the embedded corpus
   test [args]      setup, build, then every test; [args] go to `cargo test --workspace`
-  check [part…]    setup, then all that a change must pass, or the parts named:
+  check [part…]    all that a change must pass, or the parts named:
                    format, house-rules, dependencies, error-codes, clippy, docs, tests
   bench [name]     criterion benches, or the one named
   bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)

@@ -184,8 +184,8 @@ fn record(workspace: &Workspace, options: &Options, table: &str) -> Result<()> {
     let threads = options.threads.map_or("all".to_string(), |threads| threads.to_string());
     let _ = write!(
         text,
-        "\n## nanoGPT's CPU recipe beside PyTorch\n\n`cargo xtask bench peers --steps {} --seeds {}` at {}; {}; threads: \
-         {threads}. Only the ratio carries over to another machine.\n\n{table}",
+        "\n## nanoGPT's CPU recipe beside PyTorch\n\n`cargo xtask bench peers --steps {} --seeds {}` at {}; {}; \
+         threads: {threads}. Only the ratio carries over to another machine.\n\n{table}",
         options.steps,
         options.seeds,
         commit.trim(),

@@ -1,17 +1,14 @@
 //! `host sample`: text that a trained network writes.
 //! Needs no data and no plugin: the vocabulary is in the checkpoint.
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
-use anyhow::Context;
-
-use super::{Invocation, args::SampleFlags};
+use super::{Invocation, args::SampleFlags, stdout};
 use crate::{
     checkpoint,
     config::{self, write::CONFIG},
     data::Tokenizer,
     fault::Exit,
-    growth,
     model::Gpt,
     sample::{Sampling, generate},
     tensor::device,
@@ -32,7 +29,6 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
     let device = device::open(settings.device)?;
     let mut model = Gpt::new(&settings.model, tokenizer.vocab_size(), settings.seed, settings.format, device)?;
     model.load(&snapshot.model)?;
-    growth::freeze(model.parameters_mut(), &progress.frozen);
     let text = generate(
         &model,
         &tokenizer,
@@ -44,6 +40,5 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
             seed: flags.seed,
         },
     )?;
-    writeln!(anstream::stdout().lock(), "{text}").context("writing to stdout")?;
-    Ok(Exit::Ok)
+    stdout::print(&format!("{text}\n")).map(|()| Exit::Ok)
 }

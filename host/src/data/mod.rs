@@ -1,5 +1,6 @@
 //! Text to tokens to batches.
-//! Never makes up text: what is asked for is read, or the run ends. The embedded corpus is used where none is asked for.
+//! Never makes up text: what is asked for is read, or the run ends. The embedded corpus is used where none is asked
+//! for.
 
 mod batches;
 pub mod corpus;

@@ -40,8 +40,8 @@ impl fmt::Display for Applied {
     }
 }
 
-/// Carries out a plan: sets which parameters are frozen. A frozen parameter takes no gradient, and the one it had is zeroed;
-/// its values and its optimizer state stay.
+/// Carries out a plan: sets which parameters are frozen. A frozen parameter takes no gradient, and the one it had is
+/// zeroed; its values and its optimizer state stay.
 ///
 /// # Errors
 /// P030 and P031, before anything has changed.

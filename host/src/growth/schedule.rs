@@ -56,8 +56,8 @@ impl Schedule {
         Ok(Schedule { entries, position: Position::default() })
     }
 
-    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out none:
-    /// so that one which cannot be done is found before training begins.
+    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out
+    /// none: so that one which cannot be done is found before training begins.
     ///
     /// # Errors
     /// P002, P030 and P031 of the first operation that cannot be done.
@@ -73,12 +73,12 @@ impl Schedule {
     /// The operation that fires now that `step` steps are done, if one does. Asked before each step.
     pub fn due(&self, step: u64) -> Option<&Operation> {
         let entry = self.entries.get(self.position.done)?;
-        (step.saturating_sub(self.position.last_step) >= entry.wait).then_some(&entry.operation)
+        self.position.is_due(entry.wait, step).then_some(&entry.operation)
     }
 
     /// The due operation fired with `step` steps done.
     pub fn fired(&mut self, step: u64) {
-        self.position = Position { done: self.position.done + 1, last_step: step };
+        self.position = self.position.fired(step);
     }
 
     /// How far it has come.
@@ -102,6 +102,18 @@ impl Schedule {
             *step = step.saturating_add(entry.wait);
             Some((*step, &entry.operation))
         })
+    }
+}
+
+impl Position {
+    /// Whether an operation that waits so long fires now that `step` steps are done.
+    fn is_due(self, wait: u64, step: u64) -> bool {
+        step.saturating_sub(self.last_step) >= wait
+    }
+
+    /// After an operation fired with `step` steps done.
+    fn fired(self, step: u64) -> Position {
+        Position { done: self.done + 1, last_step: step }
     }
 }
 
@@ -158,6 +170,26 @@ mod tests {
             for (fault, part) in found.iter().zip(expected) {
                 assert!(fault.message.contains(part) && fault.place.is_some(), "{fault}");
             }
+        }
+    }
+
+    /// Each waits from when the one before it fired, wherever the run was interrupted.
+    #[test]
+    fn operations_fire_one_after_the_other() {
+        let waits = [3, 4, 1];
+        for interrupted in 0..10 {
+            let (mut position, mut fired) = (Position::default(), Vec::new());
+            for step in 0..10 {
+                if step == interrupted {
+                    let saved = serde_json::to_string(&position).unwrap();
+                    position = serde_json::from_str(&saved).unwrap();
+                }
+                while waits.get(position.done).is_some_and(|&wait| position.is_due(wait, step)) {
+                    fired.push((position.done, step));
+                    position = position.fired(step);
+                }
+            }
+            assert_eq!(fired, [(0, 3), (1, 7), (2, 8)]);
         }
     }
 

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 /// A chain: hash₀ = 32 zero bytes, hashₙ = SHA-256(hashₙ₋₁ ‖ step ‖ bits of the loss ‖ bits of the gradient norm), the
-/// three as little-endian 64-bit words. A checkpoint carries [`Trajectory::hex`], so that a resumed run goes on with it.
+/// three as little-endian 64-bit words. A checkpoint carries [`Trajectory::hex`], so that a resumed run goes on with
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trajectory {
     hash: [u8; 32],

@@ -1,8 +1,8 @@
 //! How the learning rate moves: a factor on every group's `lr`.
 //! Does not know the learning rates.
 //!
-//! With `i = step − 1` the 0-based step, `W` the warm-up steps, `D` the step at which the decay ends (`decay_steps`, else all
-//! steps) and `m = min_ratio`:
+//! With `i = step − 1` the 0-based step, `W` the warm-up steps, `D` the step at which the decay ends (`decay_steps`,
+//! else all steps) and `m = min_ratio`:
 //!
 //! ```text
 //! i < W           (i + 1)/(W + 1)                          warm-up, every kind
@@ -13,8 +13,8 @@
 //! wsd             1 − (1 − m)·max(0, (i − S)/(D − S))      S = max(W, D·(1 − decay_fraction))
 //! ```
 //!
-//! Warm-up and cosine are those of Karpathy's nanoGPT (`get_lr` in `train.py`); WSD is Hu et al. 2024, arXiv 2404.06395,
-//! with the linear decay of its section 4.
+//! Warm-up and cosine are those of Karpathy's nanoGPT (`get_lr` in `train.py`); WSD is Hu et al. 2024, arXiv
+//! 2404.06395, with the linear decay of its section 4.
 
 use std::f64::consts::PI;
 

@@ -1,10 +1,10 @@
 //! Which optimizer takes which parameter, and with which hyper-parameters.
 //! Does not load plugins and keeps no state.
 //!
-//! Without groups in the configuration, the main optimizer takes every role, except those that its registry entry gives to a
-//! companion; and vectors (biases, gains) are a group of their own with `weight_decay = 0`, as in nanoGPT, where only
-//! tensors of two or more dimensions decay. The user's `optimizer.*` values are the main optimizer's; the companion runs with
-//! its own. With groups in the configuration, they alone decide: the first that takes a
+//! Without groups in the configuration, the main optimizer takes every role, except those that its registry entry gives
+//! to a companion; and vectors (biases, gains) are a group of their own with `weight_decay = 0`, as in nanoGPT, where
+//! only tensors of two or more dimensions decay. The user's `optimizer.*` values are the main optimizer's; the
+//! companion runs with its own. With groups in the configuration, they alone decide: the first that takes a
 //! parameter has it.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -65,8 +65,8 @@ impl GroupRow {
     }
 }
 
-/// All labels that a run will use, so that they are resolved together and before anything else. `place` says where a key
-/// such as `optimizer.label` was written, as a fault shows it: `my.toml:12  optimizer.label = "lion"`.
+/// All labels that a run will use, so that they are resolved together and before anything else. `place` says where a
+/// key such as `optimizer.label` was written, as a fault shows it: `my.toml:12  optimizer.label = "lion"`.
 pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&str) -> String) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     let mut want = |kind, label: &str, key: String| {
@@ -96,8 +96,8 @@ pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&s
 ///
 /// # Errors
 /// Everything that is wrong: a role that does not exist (C040), a group (C041) or the main optimizer (C042) that takes
-/// nothing, a parameter that no group takes (C043) or that its optimizer cannot take (C044), a hyper-parameter that does not
-/// fit (R008).
+/// nothing, a parameter that no group takes (C043) or that its optimizer cannot take (C044), a hyper-parameter that
+/// does not fit (R008).
 pub fn plan(
     settings: &Settings,
     source: Source<'_>,
@@ -206,7 +206,9 @@ fn written_outlines<'a>(
     let mut taken = vec![false; params.len()];
     let mut outlines = Vec::new();
     for (index, group) in settings.group.iter().enumerate() {
+        let mut understood = true;
         for role in group.roles.iter().filter(|role| Role::ALL.iter().all(|known| known.name() != role.as_str())) {
+            understood = false;
             let known = Role::ALL.map(Role::name);
             let key = format!("group.{index}.roles");
             let fault = Fault::new("C040", Exit::Config, format!("no parameter has role `{role}`"))
@@ -228,7 +230,7 @@ fn written_outlines<'a>(
         let label = group.optimizer.as_deref().unwrap_or(&settings.optimizer.label);
         let Some(loaded) = faults.take(find(catalogue, label)) else { continue };
         let description = describe(group);
-        if members.is_empty() {
+        if members.is_empty() && understood {
             let text = format!("parameter group {index} ({description}) takes no parameter");
             let names: Vec<&str> = params.iter().map(|param| param.name.as_str()).collect();
             faults.push(

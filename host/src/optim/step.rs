@@ -125,7 +125,8 @@ impl Optim {
         self.groups.iter().enumerate().map(row).collect()
     }
 
-    /// One step. A parameter that is frozen, has no gradient, or is to be skipped keeps its values, state and step count.
+    /// One step. A parameter that is frozen, has no gradient, or is to be skipped keeps its values, state and step
+    /// count.
     ///
     /// * `lr_factor`: the schedule's factor on every group's `lr`.
     /// * `grad_norm`: L2 norm of all gradients before clipping.

@@ -16,8 +16,8 @@ use crate::{
 /// gradient is computed with.
 ///
 /// # Errors
-/// D060 where the file cannot be read; D061 for every tensor that is missing or unusable, and for every name in the file
-/// that no parameter of the network has.
+/// D060 where the file cannot be read; D061 for every tensor that is missing or unusable, and for every name in the
+/// file that no parameter of the network has.
 pub fn load(path: &Path, wanted: &[&Parameter], all: &[Parameter], place: &str) -> Result<Vec<Tensor>, Faults> {
     let unreadable = |reason: String| {
         Fault::new("D060", Exit::Data, format!("the inputs in {} cannot be read", path.display()))

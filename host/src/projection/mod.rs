@@ -11,7 +11,6 @@
 //! | D060 | 8 | a file of inputs cannot be read |
 //! | D061 | 8 | a file of inputs does not fit the network: a tensor is missing, unknown, of another type or not finite |
 //! | P020 | 5 | a plugin returned something that is no gradient of the parameter |
-#![allow(unsafe_code)]
 
 mod inputs;
 mod plan;

@@ -40,8 +40,8 @@ pub(super) struct Member {
 }
 
 impl Projections {
-    /// Settles every projection of the settings on the parameters of the model, loads their inputs, and tries each once on
-    /// a gradient of zeros, so that a plugin that refuses a shape does so now.
+    /// Settles every projection of the settings on the parameters of the model, loads their inputs, and tries each once
+    /// on a gradient of zeros, so that a plugin that refuses a shape does so now.
     ///
     /// # Errors
     /// All faults of the module's list, together.

@@ -1,9 +1,7 @@
 //! Projections of one step: each gradient goes to its plugin, and what comes back takes its place.
 //! Decides nothing about who is projected; that is `plan.rs`.
 
-use std::ptr;
-
-use sdk::abi::{OK, ProjectionCall, ProjectionTable};
+use sdk::abi::ProjectionTable;
 use tch::{TchError, Tensor};
 
 use super::{
@@ -14,7 +12,7 @@ use crate::{
     fault::{Exit, Fault},
     model::Parameter,
     registry::Loaded,
-    tensor::Scope,
+    tensor::project,
 };
 
 /// What is needed of a projection's plugin.
@@ -59,8 +57,8 @@ pub struct ProjectionReport {
 }
 
 impl Projections {
-    /// Replaces the gradient of every parameter that is projected by what its plugins keep of it, one projection after the
-    /// other. Parameters that are frozen or have no gradient are left out.
+    /// Replaces the gradient of every parameter that is projected by what its plugins keep of it, one projection after
+    /// the other. Parameters that are frozen or have no gradient are left out.
     ///
     /// # Errors
     /// What a plugin reports, and P020. Gradients of earlier parameters have then been replaced already.
@@ -105,30 +103,15 @@ fn project(planned: &Planned, member: &Member, g: &Tensor) -> Result<(Tensor, Ve
     let Some(table) = planned.plugin.table() else {
         return Err(Fault::new("P020", Exit::Bug, format!("`{label}` is no projection")));
     };
-    let scope = Scope::enter();
     let wide = g.f_detach().and_then(|g| g.f_to_kind(computing_kind(g.kind()))).map_err(torch)?;
-    let inputs: Vec<u64> = member.inputs.iter().map(|tensor| scope.insert(tensor.shallow_clone())).collect();
-    let mut metrics = vec![0.0_f64; planned.metrics.len()];
-    let mut kept = 0_u64;
-    let call = ProjectionCall {
-        struct_size: size_of::<ProjectionCall>(),
-        hyper: planned.hyper.as_ptr(),
-        g: scope.insert(wide.shallow_clone()),
-        inputs: inputs.as_ptr(),
-        metrics: metrics.as_mut_ptr(),
-        kept: &raw mut kept,
-    };
-    // SAFETY: the entry is the plugin's own, found under its id; every pointer of the call lives in this frame and is as
-    // long as the plugin's own lists of names.
-    let status = unsafe { (table.project)(ptr::from_ref(&call)) };
-    if status != OK {
-        return Err(planned.plugin.fault(status, "project").note("parameter", &member.name));
-    }
+    let called = project::project(table, &planned.hyper, &wide, &member.inputs, planned.metrics.len());
+    let (kept, metrics) =
+        called.map_err(|status| planned.plugin.fault(status, "project").note("parameter", &member.name))?;
     let unfit = |what: String| {
         let text = format!("projection `{label}` returned {what} for the gradient of `{}`", member.name);
         Fault::new("P020", Exit::Plugin, text)
     };
-    let kept = scope.get(kept).map_err(|_| unfit("nothing".to_owned()))?;
+    let kept = kept.ok_or_else(|| unfit("nothing".to_owned()))?;
     if (kept.size(), kept.kind(), kept.device()) != (wide.size(), wide.kind(), wide.device()) {
         return Err(unfit(format!("{:?} {:?}, not {:?} {:?},", kept.kind(), kept.size(), wide.kind(), wide.size())));
     }
@@ -137,5 +120,5 @@ fn project(planned: &Planned, member: &Member, g: &Tensor) -> Result<(Tensor, Ve
 
 fn torch_fault(planned: &Planned, member: &Member, error: &TchError) -> Fault {
     let text = format!("the gradient of `{}` cannot be projected by `{}`", member.name, planned.plugin.label());
-    Fault::new("E091", Exit::Environment, text).note("libtorch", error.to_string().lines().next().unwrap_or_default())
+    Fault::new("E060", Exit::Environment, text).note("libtorch", error.to_string().lines().next().unwrap_or_default())
 }

@@ -11,7 +11,8 @@ use crate::config::settings::HyperValue;
 pub struct PluginEntry {
     /// The name by which labels refer to it.
     pub id: String,
-    /// A library name (`adaptive` is `libadaptive.so` in the plugin folder), or a path relative to the file (with a `/`).
+    /// A library name (`adaptive` is `libadaptive.so` in the plugin folder), or a path relative to the file (with a
+    /// `/`).
     pub library: String,
     /// File, line and text, as a fault shows it.
     pub place: String,

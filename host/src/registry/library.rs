@@ -133,8 +133,11 @@ fn open(id: &str, path: &Path, lock: Option<&Lock>) -> Result<&'static Opened, F
 }
 
 fn read(id: &str, path: &Path) -> Result<Vec<u8>, Fault> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(bytes),
+    // A pipe or a device would be read for ever.
+    let regular = || std::fs::metadata(path).map(|metadata| metadata.is_file());
+    match regular().and_then(|regular| if regular { std::fs::read(path).map(Some) } else { Ok(None) }) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(unreadable(id, "it is not a file")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let fault = Fault::new("R010", Exit::Registry, format!("the library of plugin `{id}` is missing"));
             Err(fault.hint("build it, or correct its entry under [plugins] or `plugin-dir`"))

@@ -1,12 +1,12 @@
-//! From a label to the plugin that runs it: `registry.toml`, `registry.lock`, loading, and the one way to resolve a label.
-//! Does not run a plugin's rule, and decides nothing about parameter groups or hyper-parameters of a run.
+//! From a label to the plugin that runs it: `registry.toml`, `registry.lock`, loading, and the one way to resolve a
+//! label. Does not run a plugin's rule, and decides nothing about parameter groups or hyper-parameters of a run.
 //!
 //! # Which libraries are opened
 //!
-//! [`Registry::resolve`] opens the libraries of the wanted labels and fails on any fault of theirs. It also opens those of
-//! all other optimizer labels, to see whether two labels are secretly one rule; a fault of such a library is no fault of
-//! the run: a label whose library is missing does not stop a run that does not use it. [`Registry::load_all`] is strict
-//! about every label, and `host registry check` is that.
+//! [`Registry::resolve`] opens the libraries of the wanted labels and fails on any fault of theirs. It also opens those
+//! of all other optimizer labels, to see whether two labels are secretly one rule; a fault of such a library is no
+//! fault of the run: a label whose library is missing does not stop a run that does not use it. [`Registry::load_all`]
+//! is strict about every label, and `host registry check` is that.
 //!
 //! # Codes
 //!

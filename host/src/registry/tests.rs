@@ -1,5 +1,5 @@
-//! Registries whose plugins are part of this test, so that everything behind the opening of a library is seen without one.
-//! Opening real libraries is tested through the binary.
+//! Registries whose plugins are part of this test, so that everything behind the opening of a library is seen without
+//! one. Opening real libraries is tested through the binary.
 
 use abi_stable::{
     prefix_type::PrefixTypeTrait,

@@ -15,7 +15,8 @@ pub struct Chunk {
     pub n: usize,
 }
 
-/// Cuts tensors of the given numbers of elements into chunks of at most `size`, in order, into `out`, which is emptied first.
+/// Cuts tensors of the given numbers of elements into chunks of at most `size`, in order, into `out`, which is emptied
+/// first.
 pub fn split(numels: impl IntoIterator<Item = usize>, size: usize, out: &mut Vec<Chunk>) {
     out.clear();
     for (tensor, numel) in numels.into_iter().enumerate() {

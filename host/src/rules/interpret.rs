@@ -1,9 +1,9 @@
 //! Runs a recorded rule with tensor operations, node by node: the way on devices for which no kernel was compiled.
 //! Does not fuse anything, so it is slow; its bits are those of the kernel.
 //!
-//! Every operation that kernels define by selection (max, min, sign) is done by selection here, and scalars are rounded to
-//! the lane's type before they meet a lane, as in a kernel. bf16 parameters are computed in f32. The operations that are not
-//! exactly defined anywhere (exp, ln, tanh, rsqrt) are libtorch's.
+//! Every operation that kernels define by selection (max, min, sign) is done by selection here, and scalars are rounded
+//! to the lane's type before they meet a lane, as in a kernel. bf16 parameters are computed in f32. The operations that
+//! are not exactly defined anywhere (exp, ln, tanh, rsqrt) are libtorch's.
 
 use sdk::tape::{self, Node, Op};
 use tch::{Device, Kind, TchError, Tensor};
@@ -121,14 +121,15 @@ impl Lanes<'_> {
         .map_err(text)
     }
 
-    /// One number as a tensor without dimensions, on the device: an operand on the host would take another kernel, which
-    /// divides by multiplying.
+    /// One number as a tensor without dimensions, on the device: an operand on the host would take another kernel,
+    /// which divides by multiplying.
     fn number(&self, value: f64) -> Result<Tensor, TchError> {
         let rounded = if self.kind == Kind::Double { value } else { f64::from(value as f32) };
         Tensor::f_full([0i64; 0], rounded, (self.kind, self.device))
     }
 
-    /// Correctly rounded, as in a kernel. On the CPU libtorch takes MKL's root, which is not, so it is taken value by value.
+    /// Correctly rounded, as in a kernel. On the CPU libtorch takes MKL's root, which is not, so it is taken value by
+    /// value.
     fn sqrt(&self, a: &Tensor) -> Result<Tensor, TchError> {
         if self.device != Device::Cpu {
             return a.f_sqrt();
@@ -166,7 +167,8 @@ impl Lanes<'_> {
         let bits = sum.f_view_dtype(Kind::Int64)?;
         let even = bits.f_bitwise_and(1)?.f_eq(0)?;
         let inexact = lost.f_ne(0.0)?.f_logical_and(&lost.f_isfinite()?)?.f_logical_and(&even)?;
-        // Away from zero where what was lost has the sign of the sum, else towards it: the bits are those of the magnitude.
+        // Away from zero where what was lost has the sign of the sum, else towards it: the bits are those of the
+        // magnitude.
         let outwards = lost.f_gt(0.0)?.f_eq_tensor(&sum.f_gt(0.0)?)?;
         let one = Tensor::f_full([0i64; 0], 1, (Kind::Int64, self.device))?;
         let moved = bits.f_add(&a_or_b(&outwards, &one, &one.f_neg()?)?)?;

@@ -110,8 +110,8 @@ impl Pass {
     /// One step of every target.
     ///
     /// # Errors
-    /// A tensor that is not as [`Target`] says, before anything is changed; a failure of the plugin, after which the targets
-    /// are in an undefined state.
+    /// A tensor that is not as [`Target`] says, before anything is changed; a failure of the plugin, after which the
+    /// targets are in an undefined state.
     pub fn run(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<(), Fault> {
         self.rows.clear();
         for target in targets {

@@ -1,5 +1,6 @@
-//! Runs the rules of plugins over tensors: elementwise kernels on libtorch's threads, recorded expressions where there is no
-//! kernel, and the norm of the gradients. Does not know optimizers, groups or hyper-parameters by name; that is `optim`.
+//! Runs the rules of plugins over tensors: elementwise kernels on libtorch's threads, recorded expressions where there
+//! is no kernel, and the norm of the gradients. Does not know optimizers, groups or hyper-parameters by name; that is
+//! `optim`.
 //!
 //! Every result is the same for any number of threads, any chunk size and any instruction set.
 #![allow(unsafe_code)]

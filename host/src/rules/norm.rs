@@ -1,9 +1,9 @@
 //! The L2 norm of gradients and whether each is finite, in one pass that only reads.
 //! Does not scale or skip anything; that is `optim::clip` and `optim::non_finite`.
 //!
-//! The order of the additions is fixed: blocks of 4096 elements counted from the start of a tensor, in each 16 interleaved
-//! f64 sums, joined pairwise; then the blocks of a tensor pairwise; then the tensors in their order. So the bits do not depend
-//! on threads, chunks or instruction sets.
+//! The order of the additions is fixed: blocks of 4096 elements counted from the start of a tensor, in each 16
+//! interleaved f64 sums, joined pairwise; then the blocks of a tensor pairwise; then the tensors in their order. So the
+//! bits do not depend on threads, chunks or instruction sets.
 
 use tch::{Device, Kind, Tensor};
 
@@ -67,7 +67,8 @@ fn squared_norms_with(
         let sink = &sink;
         for (row, start) in (at..at + n).step_by(BLOCK).enumerate() {
             let len = BLOCK.min(at + n - start);
-            // SAFETY: `start + len` is at most the number of elements of a contiguous tensor that `tensors` keeps alive.
+            // SAFETY: `start + len` is at most the number of elements of a contiguous tensor that `tensors` keeps
+            // alive.
             let sum = unsafe { source.block(start, len, isa) };
             // SAFETY: chunks are multiples of a block, so this row belongs to this chunk alone, and lies in `partials`.
             unsafe { *sink.0.add(first_row[tensor] + at / BLOCK + row) = sum };

@@ -23,8 +23,8 @@ pub fn count() -> usize {
     usize::try_from(unsafe { host_get_num_threads() }).unwrap_or(1).max(1)
 }
 
-/// Sets the number of threads of libtorch's operations and of [`for_each`], for the calling thread and new ones. False if
-/// libtorch refused.
+/// Sets the number of threads of libtorch's operations and of [`for_each`], for the calling thread and new ones. False
+/// if libtorch refused.
 pub fn set_count(threads: usize) -> bool {
     let Ok(threads) = c_int::try_from(threads) else { return false };
     // SAFETY: a plain number goes in, and the shim catches what libtorch throws.
@@ -62,8 +62,8 @@ extern "C" fn worker(context: *mut c_void, _: i64) {
     }
 }
 
-/// Calls `body` once for every index in `0..len`, in no given order, on libtorch's threads. A panic in `body` ends the loop
-/// early and goes on in the caller.
+/// Calls `body` once for every index in `0..len`, in no given order, on libtorch's threads. A panic in `body` ends the
+/// loop early and goes on in the caller.
 pub fn for_each(len: usize, body: &(dyn Fn(usize) + Sync)) {
     let workers = count().min(len);
     if workers <= 1 {

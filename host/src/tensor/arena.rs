@@ -72,7 +72,8 @@ pub(super) fn with_call<T>(work: impl FnOnce(&mut Call) -> Result<T, String>) ->
     })
 }
 
-/// One plugin call: tensors go in as handles before it, results are taken out after it, the rest is freed when this drops.
+/// One plugin call: tensors go in as handles before it, results are taken out after it, the rest is freed when this
+/// drops.
 ///
 /// Stays on its thread. Scopes nest; while an inner one is open, handles of the outer one are stale. No gradients are
 /// recorded while one is open.

@@ -9,8 +9,8 @@ use crate::{
 
 /// The device that `wanted` means on this machine.
 ///
-/// The binary does not link `libtorch_cuda.so`, so that it also starts where there is none; it is opened here, once, and only
-/// where CUDA is wanted and a driver is there.
+/// The binary does not link `libtorch_cuda.so`, so that it also starts where there is none; it is opened here, once,
+/// and only where CUDA is wanted and a driver is there.
 ///
 /// # Errors
 /// `E001` where CUDA is demanded and cannot be used.
@@ -38,8 +38,8 @@ fn cuda() -> Result<tch::Device, String> {
     // SAFETY: libcuda is NVIDIA's driver library; opening it runs its initializers only, and it is never closed.
     let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) };
     std::mem::forget(driver.map_err(|error| format!("no NVIDIA driver: {error}"))?);
-    // SAFETY: libtorch_cuda registers its kernels with the libtorch that is already loaded, from the same folder. It is found
-    // through the binary's run path and never closed, so nothing it registered dangles.
+    // SAFETY: libtorch_cuda registers its kernels with the libtorch that is already loaded, from the same folder. It is
+    // found through the binary's run path and never closed, so nothing it registered dangles.
     let torch = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     std::mem::forget(torch.map_err(|error| format!("libtorch has no CUDA: {error}"))?);
     if tch::Cuda::is_available() { Ok(tch::Device::Cuda(0)) } else { Err("libtorch sees no CUDA device".into()) }

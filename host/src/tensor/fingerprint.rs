@@ -21,8 +21,8 @@ use crate::fault::{Exit, Fault};
 const SHAPES: [&[i64]; 4] = [&[6, 4], &[4, 6], &[5, 5], &[7]];
 const STEPS: u32 = 8;
 
-/// SHA-256, in hex, over the state slots, the table calls of eight steps on each shape that the rule accepts, and the bits
-/// of parameters and state after each of them; f32 on the CPU.
+/// SHA-256, in hex, over the state slots, the table calls of eight steps on each shape that the rule accepts, and the
+/// bits of parameters and state after each of them; f32 on the CPU.
 ///
 /// Equal fingerprints mean the same calls with the same numbers. Because `hyper` enters by value, a rule has another
 /// fingerprint at other hyper-parameters; and because libtorch's kernels differ between processors, so may the bits.

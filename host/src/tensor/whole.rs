@@ -1,5 +1,5 @@
-//! One step of a rule over whole tensors: in through handles, out through handles, checked before anything is taken over.
-//! Owns no parameter and no state: what comes out is the caller's to keep.
+//! One step of a rule over whole tensors: in through handles, out through handles, checked before anything is taken
+//! over. Owns no parameter and no state: what comes out is the caller's to keep.
 
 use std::{ops::Range, ptr};
 
@@ -9,8 +9,8 @@ use tch::{Kind, TchError, Tensor};
 use super::{Scope, tables::kind_name};
 use crate::fault::{Exit, Fault};
 
-/// Slots that a rule's state record may have. More are handed over than a rule has, because a record's last slots may be
-/// switched off and then are not listed, though the plugin reads their places.
+/// Slots that a rule's state record may have. More are handed over than a rule has, because a record's last slots may
+/// be switched off and then are not listed, though the plugin reads their places.
 pub const MOST_SLOTS: usize = 64;
 
 /// An optimizer over whole tensors, and how a failure of it is told.
@@ -26,11 +26,11 @@ pub struct WholeRule<'a> {
 /// One step of a batch of parameters of one shape, stacked along a leading dimension.
 ///
 /// `x` and `g` are `[batch, …shape]` of one element type; `state` holds the slots by their index in the state record,
-/// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of one
-/// parameter, and the L2 norm of all gradients of the run before clipping.
+/// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of
+/// one parameter, and the L2 norm of all gradients of the run before clipping.
 ///
-/// Returns the new parameters, in the element type of `x`, and the new state, in memory of their own. bf16 parameters and
-/// gradients are computed with in f32. The arguments are never changed, so on an error nothing has happened.
+/// Returns the new parameters, in the element type of `x`, and the new state, in memory of their own. bf16 parameters
+/// and gradients are computed with in f32. The arguments are never changed, so on an error nothing has happened.
 pub fn step_whole(
     rule: &WholeRule<'_>,
     hyper: &[f64],
@@ -72,8 +72,8 @@ pub(super) fn step_in(
         state: handles.as_mut_ptr(),
         new_x: &raw mut new_x,
     };
-    // SAFETY: the entry is the plugin's own, found under its id, and every pointer of the call lives in this frame and is
-    // as long as the boundary says.
+    // SAFETY: the entry is the plugin's own, found under its id, and every pointer of the call lives in this frame and
+    // is as long as the boundary says.
     let status = unsafe { (rule.table.step)(ptr::from_ref(&call)) };
     if status != OK {
         return Err((rule.fault)(status, "step"));

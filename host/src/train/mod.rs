@@ -1,12 +1,12 @@
 //! Training: what is settled before work begins, the step, the loop, and what a run carries from step to step.
 //!
-//! A step is a sentence: batch → forward → backward → clip → project → update. Everything the sentence names lives in a room
-//! of its own; this one only says it.
+//! A step is a sentence: batch → forward → backward → clip → project → update. Everything the sentence names lives in a
+//! room of its own; this one only says it.
 
 mod ledger;
 pub mod prepare;
 mod progress;
-mod step;
+pub mod step;
 mod trainer;
 
 pub use ledger::{Ledger, Terms};

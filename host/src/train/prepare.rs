@@ -8,6 +8,7 @@ use tch::Device;
 use crate::{
     config::{Resolved, Source, settings::ModelSettings, trace},
     fault::Faults,
+    growth::{self, Schedule},
     model::Gpt,
     optim::{labels_wanted, param_groups},
     registry::{Catalogue, Kind, Registry},
@@ -82,12 +83,18 @@ fn fill_defaults(resolved: &mut Resolved, catalogue: &Catalogue) {
     }
 }
 
-/// Plans the groups of a network with the same names and roles and the smallest sizes, because the real one's sizes are
-/// known only when the data has been read.
+/// Plans the groups and operations of a network with the same names and roles and the smallest sizes, because the real
+/// one's sizes are known only when the data has been read.
 fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
     let lora_rank = settings.model.lora_rank.min(1);
     let small = ModelSettings { n_embd: settings.model.n_head, block_size: 1, lora_rank, ..settings.model.clone() };
     let network = Gpt::new(&small, 1, 0, settings.format, Device::Cpu)?;
-    param_groups::plan(settings, &|key| source(resolved, key), catalogue, network.parameters()).map(drop)
+    let mut faults = Faults::none();
+    let source = |key: &str| source(resolved, key);
+    faults.take(param_groups::plan(settings, &source, catalogue, network.parameters()));
+    let outline = growth::network(network.parameters(), &network.facts());
+    let schedule = Schedule::plan(&settings.schedule, catalogue, settings.train.steps);
+    faults.take(schedule.and_then(|schedule| Ok(schedule.rehearse(&outline)?)));
+    faults.check()
 }

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use sdk::abi::Network;
 use tch::Device;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth,
+    growth::{self, Schedule},
     model::Gpt,
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
@@ -34,7 +35,7 @@ pub struct Trainer {
     model: Gpt,
     optim: Optim,
     projections: Projections,
-    schedule: growth::Schedule,
+    schedule: Schedule,
     guard: Guard,
     progress: Progress,
 }
@@ -55,8 +56,9 @@ impl Trainer {
         let mut faults = Faults::none();
         let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
         let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
-        let schedule =
-            faults.take(growth::Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let schedule = faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let network = growth::network(parameters, &model.facts());
+        let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
@@ -103,10 +105,10 @@ impl Trainer {
             return Err(fault.hint("resume with the data the run began with").into());
         }
         self.model.check(&snapshot.model)?;
+        self.schedule.restore(&progress.schedule)?;
         self.optim.load_state(snapshot.optimizer, progress.counts.clone())?;
         self.model.load(&snapshot.model)?;
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
-        self.schedule.restore(&progress.schedule)?;
         self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
         Ok(())
@@ -116,8 +118,8 @@ impl Trainer {
     pub fn snapshot(&mut self) -> Snapshot {
         let parameters = self.model.parameters();
         self.progress.counts = self.optim.counts();
-        self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.schedule = self.schedule.position();
+        self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
         Snapshot {
             step: self.progress.step,
@@ -146,8 +148,10 @@ impl Trainer {
             ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
             // the last step is evaluated on the whole text, below
             let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
-            let is_best = if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
-            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps {
+            let is_best =
+                if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
+            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps
+            {
                 ledger.checkpoint(&self.snapshot(), is_best)?;
             }
         }
@@ -156,12 +160,15 @@ impl Trainer {
         Ok(Some(last))
     }
 
-    fn step(&mut self) -> Result<Step, Fault> {
+    /// One step and nothing else: no operation, no evaluation, no checkpoint.
+    ///
+    /// # Errors
+    /// What the step refuses.
+    pub fn step(&mut self) -> Result<Step, Fault> {
         let number = self.progress.step + 1;
         let done = step::run(
             number,
             &self.settings,
-            self.device,
             &self.corpus,
             &mut self.model,
             &mut self.guard,
@@ -181,16 +188,17 @@ impl Trainer {
     /// Fires the scheduled operations that are due before the coming step.
     fn operate(&mut self) -> Result<(), Fault> {
         while let Some(operation) = self.schedule.due(self.progress.step) {
-            tracing::info!(operation = operation.name(), step = self.progress.step, "operation_start");
-            let network = growth::network(self.model.parameters(), &self.model.facts());
+            let (name, step) = (operation.name().to_string(), self.progress.step);
+            tracing::info!(operation = %name, step, "operation_start");
             let applied = operation
-                .plan(&network)
+                .plan(&network(&self.model))
                 .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))
-                .inspect_err(|fault| {
-                    tracing::error!(operation = operation.name(), reason = %fault.message, "operation_error");
-                })?;
-            tracing::info!(operation = operation.name(), change = %applied, "operation_success");
-            self.schedule.fired(self.progress.step);
+                .inspect_err(
+                    |fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"),
+                )?;
+            let (frozen, unfrozen) = (applied.frozen.len(), applied.unfrozen.len());
+            tracing::info!(operation = %name, step, kept = applied.kept, frozen, unfrozen, "operation_success");
+            self.schedule.fired(step);
         }
         Ok(())
     }
@@ -210,6 +218,11 @@ impl Trainer {
         ledger.evaluation(&self.progress, &evaluation, windows.is_none())?;
         Ok((evaluation, is_best))
     }
+}
+
+/// The network as an operation sees it.
+fn network(model: &Gpt) -> Network {
+    growth::network(model.parameters(), &model.facts())
 }
 
 /// Every so many steps; 0 is never.

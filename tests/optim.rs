@@ -1,0 +1,275 @@
+//! Parameter groups and steps through real plugins: who takes what, and what becomes of state and step counts.
+
+mod support;
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use host::{
+    config::{
+        Settings, knobs,
+        settings::{GroupSettings, HyperValue},
+    },
+    fault::{Exit, Faults},
+    model::{Parameter, Role},
+    optim::{Optim, clip},
+    registry::{Catalogue, Kind, Registry},
+};
+use tch::{Device, Kind as Dtype, Tensor};
+
+/// Names, roles and shapes of a small network.
+const NETWORK: [(&str, Role, &[i64]); 6] = [
+    ("wte.weight", Role::Embedding, &[7, 4]),
+    ("h.0.c_fc.weight", Role::Matrix, &[8, 4]),
+    ("h.0.c_proj.weight", Role::Matrix, &[4, 8]),
+    ("h.1.c_fc.weight", Role::Matrix, &[8, 4]),
+    ("ln_f.weight", Role::Vector, &[4]),
+    ("lm_head.weight", Role::Head, &[7, 4]),
+];
+
+/// Values that depend on a number alone.
+fn values(shape: &[i64], seed: usize) -> Tensor {
+    let n: i64 = shape.iter().product();
+    ((Tensor::arange(n, (Dtype::Double, Device::Cpu)) + seed as f64) * 0.7).sin().to_kind(Dtype::Float).reshape(shape)
+}
+
+fn network() -> Vec<Parameter> {
+    let make = |(index, (name, role, shape)): (usize, &(&str, Role, &[i64]))| {
+        let tensor = values(shape, index).set_requires_grad(true);
+        Parameter { name: name.to_string(), role: *role, layer: None, tensor, frozen: false }
+    };
+    NETWORK.iter().enumerate().map(make).collect()
+}
+
+fn settings(label: &str, hyper: &[(&str, f64)]) -> Settings {
+    let mut settings = knobs::builtin();
+    settings.optimizer.label = label.to_string();
+    settings.optimizer.hyper = map(hyper);
+    settings
+}
+
+fn map(hyper: &[(&str, f64)]) -> BTreeMap<String, HyperValue> {
+    hyper.iter().map(|(name, value)| (name.to_string(), HyperValue::Number(*value))).collect()
+}
+
+fn group(pattern: Option<&str>, roles: &[&str], optimizer: Option<&str>, hyper: &[(&str, f64)]) -> GroupSettings {
+    GroupSettings {
+        pattern: pattern.map(str::to_string),
+        roles: roles.iter().map(|role| role.to_string()).collect(),
+        optimizer: optimizer.map(str::to_string),
+        hyper: map(hyper),
+    }
+}
+
+/// All labels, loaded once.
+fn catalogue() -> &'static Catalogue {
+    static LOADED: OnceLock<Catalogue> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        let registry = Registry::open(&support::registry()).unwrap_or_else(|faults| panic!("{faults}"));
+        registry.with_plugin_dir(support::plugins()).load_all().unwrap_or_else(|faults| panic!("{faults}"))
+    })
+}
+
+fn optimizers() -> impl Iterator<Item = &'static str> {
+    let optimizers = catalogue().iter().filter(|loaded| loaded.kind == Kind::Optimizer);
+    optimizers.map(|loaded| loaded.label.as_str())
+}
+
+fn plan(settings: &Settings, params: &[Parameter]) -> Result<Optim, Faults> {
+    Optim::plan(settings, &|key| format!("source of {key}"), catalogue(), params)
+}
+
+fn planned(settings: &Settings, params: &[Parameter]) -> Optim {
+    plan(settings, params).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// Gives every parameter a fresh leaf, and those that `reach` names a gradient.
+fn backward(params: &mut [Parameter], step: usize, reach: &dyn Fn(&str) -> bool) {
+    for (index, param) in params.iter_mut().enumerate() {
+        param.tensor = param.tensor.detach().copy().set_requires_grad(true);
+        if reach(&param.name) {
+            let grad = values(&param.tensor.size(), 100 * step + index);
+            (&param.tensor * grad).sum(Dtype::Float).backward();
+        }
+    }
+}
+
+fn bits(tensors: impl IntoIterator<Item = Tensor>) -> Vec<u32> {
+    let flat = |tensor: Tensor| Vec::<f32>::try_from(tensor.detach().reshape([-1])).unwrap();
+    tensors.into_iter().flat_map(flat).map(f32::to_bits).collect()
+}
+
+fn parameter_bits(params: &[Parameter]) -> Vec<u32> {
+    bits(params.iter().map(Parameter::handle))
+}
+
+fn state_bits(optim: &Optim) -> Vec<u32> {
+    bits(optim.state().into_iter().map(|(_, tensor)| tensor))
+}
+
+fn step(optim: &mut Optim, params: &mut [Parameter], number: usize) {
+    backward(params, number, &|_| true);
+    let norm = clip::measure(params).unwrap();
+    optim.step(params, 1.0, norm.norm, &vec![false; params.len()]).unwrap();
+}
+
+#[test]
+fn default_groups() {
+    let rows = |settings: &Settings| {
+        let row = |row: host::optim::GroupRow| {
+            let value = |name: &str| row.value(name).unwrap_or("-").to_string();
+            format!(
+                "{}: {} x{} lr {} decay {}",
+                row.takes,
+                row.optimizer,
+                row.tensors,
+                value("lr"),
+                value("weight_decay")
+            )
+        };
+        planned(settings, &network()).table().into_iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rows(&settings("adamw", &[("lr", 0.5), ("weight_decay", 0.25)])),
+        ["roles matrix, embedding, head: adamw x5 lr 0.5 decay 0.25", "roles vector: adamw x1 lr 0.5 decay 0"]
+    );
+    assert_eq!(
+        rows(&settings("muon", &[("lr", 0.5)])),
+        [
+            "roles matrix: muon x3 lr 0.5 decay 0.1",
+            "roles embedding, head (companion of muon): adamw x2 lr 0.003 decay 0.01",
+            "roles vector (companion of muon): adamw x1 lr 0.003 decay 0"
+        ]
+    );
+}
+
+#[test]
+fn every_value_has_its_source() {
+    let mut settings = settings("adamw", &[("lr", 0.5)]);
+    settings.group = vec![
+        group(Some("h.*"), &[], Some("lion"), &[("beta1", 0.5)]),
+        group(None, &["vector"], None, &[("weight_decay", 0.125)]),
+        group(None, &[], None, &[]),
+    ];
+    let table = planned(&settings, &network()).table();
+    let found = |row: usize, name: &str| {
+        let (_, value, source) = table[row].hyper.iter().find(|(known, ..)| known == name).unwrap();
+        format!("{value} ({source})")
+    };
+    assert_eq!(table.iter().map(|row| row.tensors).collect::<Vec<_>>(), [3, 1, 2]);
+    assert_eq!(table[0].takes, "pattern h.*");
+    // Another optimizer's group does not inherit the main one's values.
+    assert_eq!(found(0, "lr"), "1e-4 (plugin)".replace("1e-4", table[0].value("lr").unwrap()));
+    assert_eq!(found(0, "beta1"), "0.5 (source of group.0.beta1)");
+    assert_eq!(found(1, "lr"), "0.5 (source of optimizer.lr)");
+    assert_eq!(found(1, "weight_decay"), "0.125 (source of group.1.weight_decay)");
+    assert_eq!(found(2, "weight_decay"), "0.01 (plugin)");
+    assert_eq!(table[2].takes, "all the rest");
+    assert_eq!(table[2].parameters, 56);
+    assert_eq!(table[2].state_bytes, 56 * 2 * 4);
+}
+
+#[test]
+fn groups_that_cannot_be() {
+    let with = |groups: Vec<GroupSettings>| Settings { group: groups, ..settings("adamw", &[]) };
+    let rest = || group(None, &[], None, &[]);
+    let table: Vec<(Settings, &[&str])> = vec![
+        (with(vec![group(None, &["matirx"], None, &[]), rest()]), &["C040", "`matirx`", "did you mean `matrix`?"]),
+        (with(vec![rest(), group(Some("h.*"), &[], None, &[])]), &["C041", "parameter group 1 (pattern h.*)"]),
+        (with(vec![group(None, &[], Some("lion"), &[])]), &["C042", "optimizer `adamw` takes no parameter"]),
+        (with(vec![group(None, &["matrix"], None, &[])]), &["C043", "wte.weight, ln_f.weight, lm_head.weight"]),
+        (with(vec![group(None, &["vector"], Some("muon"), &[]), rest()]), &["C044", "`ln_f.weight`", "companion"]),
+        (settings("adamw", &[("betaa1", 0.9)]), &["R008", "`adamw` has no hyper-parameter `betaa1`", "beta1"]),
+        (settings("adamw", &[("lr", -1.0)]), &["R008", "`lr` = -1 is out of range", "source of optimizer.lr"]),
+    ];
+    for (settings, expected) in table {
+        let Err(faults) = plan(&settings, &network()) else { panic!("accepted: {expected:?}") };
+        let text = faults.to_string();
+        assert!(expected.iter().all(|part| text.contains(part)), "{expected:?} in\n{text}");
+        assert_eq!(faults.0.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let mut settings = settings("adamw", &[("betaa1", 0.9), ("lr", 7e9)]);
+    settings.group = vec![group(None, &["matirx"], None, &[]), group(Some("nothing*"), &[], None, &[("eps", -1.0)])];
+    let Err(faults) = plan(&settings, &network()) else { panic!("accepted") };
+    let codes: Vec<&str> = faults.0.iter().map(|fault| fault.code).collect();
+    assert_eq!(codes, ["C040", "C041", "C043", "R008", "R008", "R008"]);
+    assert_eq!(faults.exit(), Exit::Registry);
+}
+
+#[test]
+fn what_is_left_out_keeps_values_state_and_count() {
+    for label in optimizers() {
+        let mut params = network();
+        let mut optim = planned(&settings(label, &[]), &params);
+        step(&mut optim, &mut params, 1);
+        let left_out = ["h.0.c_fc.weight", "h.1.c_fc.weight", "lm_head.weight"];
+        backward(&mut params, 2, &|name| name != left_out[0]);
+        params[3].frozen = true;
+        let skip: Vec<bool> = params.iter().map(|param| param.name == left_out[2]).collect();
+        let before: BTreeMap<String, Vec<u32>> = all(&optim, &params);
+        let report = optim.step(&mut params, 1.0, 1.0, &skip).unwrap();
+        assert_eq!((report.updated, report.frozen, report.without_grad), (3, 1, 1), "{label}");
+        assert_eq!(report.skipped, ["lm_head.weight"], "{label}");
+        for (key, after) in all(&optim, &params) {
+            let is_left_out = left_out.iter().any(|name| key.starts_with(name));
+            assert_eq!(before[&key] == after, is_left_out, "{label}: {key}");
+        }
+        let counts = optim.counts();
+        assert!(NETWORK.iter().all(|(name, ..)| counts[*name] == 2 - u64::from(left_out.contains(name))), "{counts:?}");
+    }
+}
+
+/// Bits of every parameter and slot by name.
+fn all(optim: &Optim, params: &[Parameter]) -> BTreeMap<String, Vec<u32>> {
+    let of_params = params.iter().map(|param| (param.name.clone(), param.tensor.copy()));
+    of_params.chain(optim.state()).map(|(name, tensor)| (name, bits([tensor]))).collect()
+}
+
+#[test]
+fn a_run_that_goes_on_from_a_saved_state_has_the_same_bits() {
+    for label in optimizers() {
+        let mut params = network();
+        let mut optim = planned(&settings(label, &[]), &params);
+        (1..4).for_each(|number| step(&mut optim, &mut params, number));
+        let mut others = network();
+        let mut resumed = planned(&settings(label, &[]), &others);
+        for (other, param) in others.iter_mut().zip(&params) {
+            other.tensor = param.tensor.detach().copy();
+        }
+        let saved = optim.state().into_iter().map(|(key, tensor)| (key, tensor.copy())).collect();
+        resumed.load_state(saved, optim.counts()).unwrap();
+        (4..7).for_each(|number| step(&mut optim, &mut params, number));
+        (4..7).for_each(|number| step(&mut resumed, &mut others, number));
+        assert_eq!(parameter_bits(&params), parameter_bits(&others), "{label}");
+        assert_eq!(state_bits(&optim), state_bits(&resumed), "{label}");
+        assert_ne!(parameter_bits(&params), parameter_bits(&network()), "{label}");
+    }
+}
+
+#[test]
+fn a_state_that_does_not_fit_changes_nothing() {
+    let mut params = network();
+    let mut optim = planned(&settings("adamw", &[]), &params);
+    step(&mut optim, &mut params, 1);
+    let (before, counts) = (state_bits(&optim), optim.counts());
+    let mut wrong: Vec<(String, Tensor)> =
+        optim.state().into_iter().map(|(key, tensor)| (key, tensor.copy() + 1.0)).collect();
+    // All fit but the last one.
+    wrong.last_mut().unwrap().1 = Tensor::zeros([3], (Dtype::Float, Device::Cpu));
+    let faults = optim.load_state(wrong, counts.clone()).unwrap_err();
+    assert!(faults.to_string().contains("`lm_head.weight/exp_avg_sq` does not fit"), "{faults}");
+    assert_eq!(faults.exit(), Exit::Data);
+    assert_eq!(state_bits(&optim), before);
+    assert_eq!(optim.counts(), counts);
+}
+
+#[test]
+fn two_names_for_one_memory_are_refused() {
+    let mut params = network();
+    params[5].tensor = params[0].handle();
+    let Err(faults) = plan(&settings("adamw", &[]), &params) else { panic!("accepted") };
+    assert!(faults.to_string().contains("`wte.weight` and `lm_head.weight` share their memory"), "{faults}");
+}
