@@ -206,7 +206,9 @@ fn written_outlines<'a>(
     let mut taken = vec![false; params.len()];
     let mut outlines = Vec::new();
     for (index, group) in settings.group.iter().enumerate() {
+        let mut understood = true;
         for role in group.roles.iter().filter(|role| Role::ALL.iter().all(|known| known.name() != role.as_str())) {
+            understood = false;
             let known = Role::ALL.map(Role::name);
             let key = format!("group.{index}.roles");
             let fault = Fault::new("C040", Exit::Config, format!("no parameter has role `{role}`"))
@@ -228,7 +230,7 @@ fn written_outlines<'a>(
         let label = group.optimizer.as_deref().unwrap_or(&settings.optimizer.label);
         let Some(loaded) = faults.take(find(catalogue, label)) else { continue };
         let description = describe(group);
-        if members.is_empty() {
+        if members.is_empty() && understood {
             let text = format!("parameter group {index} ({description}) takes no parameter");
             let names: Vec<&str> = params.iter().map(|param| param.name.as_str()).collect();
             faults.push(
