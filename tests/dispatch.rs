@@ -22,7 +22,14 @@ const ABORTS: &[Abort] = &[
         args: &["--optimizer", "lionn"],
         env: &[],
         code: 4,
-        says: &["error[R", "optimizer label `lionn` is not in the registry", "--optimizer", "adamw, lion, muon, sgdm", "did you mean `lion`?", "--list-optimizers"],
+        says: &[
+            "error[R",
+            "optimizer label `lionn` is not in the registry",
+            "--optimizer",
+            "adamw, lion, muon, sgdm",
+            "did you mean `lion`?",
+            "--list-optimizers",
+        ],
     },
     Abort {
         name: "unknown label by variable",
@@ -42,36 +49,38 @@ const ABORTS: &[Abort] = &[
         name: "unknown hyper-parameter",
         args: &["--set", "optimizer.beta3=0.9"],
         env: &[],
-        code: 3,
+        code: 4,
         says: &["beta3", "adamw", "beta2"],
     },
     Abort {
         name: "hyper-parameter out of range",
         args: &["--set", "optimizer.beta1=1.5"],
         env: &[],
-        code: 3,
+        code: 4,
         says: &["beta1", "1.5"],
     },
-    Abort {
-        name: "lr out of range",
-        args: &["--lr", "-1"],
-        env: &[],
-        code: 3,
-        says: &["lr", "-1"],
-    },
+    Abort { name: "lr out of range", args: &["--lr", "-1"], env: &[], code: 2, says: &["lr", "-1"] },
     Abort {
         name: "unknown projection",
         args: &["--config", "projection.toml"],
         env: &[],
         code: 4,
-        says: &["projection label `remove-directoin` is not in the registry", "did you mean `remove-direction`?", "projection.toml:"],
+        says: &[
+            "projection label `remove-directoin` is not in the registry",
+            "did you mean `remove-direction`?",
+            "projection.toml:",
+        ],
     },
     Abort {
         name: "unknown operation",
         args: &["--config", "operation.toml"],
         env: &[],
         code: 4,
-        says: &["arch-op label `freeze-layr` is not in the registry", "did you mean `freeze-layer`?", "operation.toml:"],
+        says: &[
+            "arch-op label `freeze-layr` is not in the registry",
+            "did you mean `freeze-layer`?",
+            "operation.toml:",
+        ],
     },
     Abort {
         name: "unknown label in a group",
@@ -94,20 +103,8 @@ const ABORTS: &[Abort] = &[
         code: 3,
         says: &["OPTIMISER", "OPTIMIZER"],
     },
-    Abort {
-        name: "empty variable",
-        args: &[],
-        env: &[("SEED", "")],
-        code: 3,
-        says: &["SEED", "empty"],
-    },
-    Abort {
-        name: "unparseable value",
-        args: &[],
-        env: &[("STEPS", "1e")],
-        code: 3,
-        says: &["STEPS", "1e"],
-    },
+    Abort { name: "empty variable", args: &[], env: &[("SEED", "")], code: 3, says: &["SEED", "empty"] },
+    Abort { name: "unparseable value", args: &[], env: &[("STEPS", "1e")], code: 3, says: &["STEPS", "1e"] },
     Abort {
         name: "unknown TRIOS variable",
         args: &[],
@@ -143,23 +140,24 @@ const ABORTS: &[Abort] = &[
         code: 2,
         says: &["--optimiser", "--optimizer"],
     },
-    Abort {
-        name: "missing data file",
-        args: &["--data", "nowhere.txt"],
-        env: &[],
-        code: 8,
-        says: &["nowhere.txt"],
-    },
+    Abort { name: "missing data file", args: &["--data", "nowhere.txt"], env: &[], code: 8, says: &["nowhere.txt"] },
 ];
 
 #[test]
 fn every_abort_says_why_and_writes_nothing() {
     let shop = Workshop::new();
-    shop.write("projection.toml", format!("{}\n[[projection]]\nlabel = \"remove-directoin\"\npattern = \"*\"\n", support::TINY));
-    shop.write("operation.toml", format!("{}\n[[schedule]]\nname = \"freeze-layr\"\nmax_wait_steps = 2\n", support::TINY));
+    shop.write(
+        "projection.toml",
+        format!("{}\n[[projection]]\nlabel = \"remove-directoin\"\npattern = \"*\"\n", support::TINY),
+    );
+    shop.write(
+        "operation.toml",
+        format!("{}\n[[schedule]]\nname = \"freeze-layr\"\nmax_wait_steps = 2\n", support::TINY),
+    );
     shop.write("group.toml", format!("{}\n[[group]]\nroles = [\"matrix\"]\noptimizer = \"sgd\"\n", support::TINY));
     shop.tiny_with("typo.toml", &[("batch_size", "batch_sise")]);
     let before = shop.listing();
+    let mut wrong = Vec::new();
     for abort in ABORTS {
         let mut args = vec!["train"];
         if !abort.args.contains(&"--config") {
@@ -167,13 +165,14 @@ fn every_abort_says_why_and_writes_nothing() {
         }
         args.extend(abort.args);
         let finished = shop.run(&args, abort.env);
-        assert_eq!(finished.code, Some(abort.code), "{}:\n{}", abort.name, finished.stderr);
-        for text in abort.says {
-            assert!(finished.stderr.contains(text), "{}: stderr lacks `{text}`:\n{}", abort.name, finished.stderr);
+        let missing: Vec<_> = abort.says.iter().filter(|text| !finished.stderr.contains(**text)).collect();
+        if finished.code != Some(abort.code) || !missing.is_empty() {
+            wrong.push(format!("{}: {:?}, lacks {missing:?}:\n{}", abort.name, finished.code, finished.stderr));
         }
         assert_eq!(finished.stdout, "", "{}: stdout is for data", abort.name);
         assert_eq!(shop.listing(), before, "{}: something was written", abort.name);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -206,6 +205,7 @@ fn every_plugin_that_does_not_fit_is_refused() {
         ("not a library", "./text.so".into(), "adamw", &["text.so"]),
         ("future ABI", fixture("future"), "future", &["1.999", "1.0"]),
         ("wrong label", fixture("mislabelled"), "lion", &["lion", "another"]),
+        ("panics when probed", fixture("panics"), "panics-whole", &["panics at step 3", ".rs:"]),
         ("links libtorch", fixture("links_libtorch"), "links-libtorch", &["libtorch"]),
     ];
     for (name, library, label, says) in rows {
@@ -231,7 +231,11 @@ fn identical_rules_are_refused_unless_declared() {
         )
     };
     shop.write("registry.toml", registry(""));
-    shop.train("refused", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&["lion", "lion-twin", "same_rule_as"]);
+    shop.train("refused", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&[
+        "lion",
+        "lion-twin",
+        "same_rule_as",
+    ]);
     assert!(!shop.path().join("refused").exists());
     shop.write("registry.toml", registry("same_rule_as = \"lion\""));
     shop.train("lion", &["--optimizer", "lion", "--lr", "1e-3"]).expect(0);
@@ -246,11 +250,15 @@ fn a_lock_is_enforced_before_a_library_is_opened() {
     one_plugin(&shop, "./libsign.so", "lion");
     shop.run(&["registry", "lock"], &[]).expect(0);
     shop.train("locked", &["--optimizer", "lion", "--lr", "1e-3"]).expect(0);
-    assert_eq!(shop.record("locked")["registry"]["lock"], "locked");
+    assert!(shop.record("locked")["registry"]["lock"].as_str().unwrap().starts_with("locked"));
     let mut bytes = fs::read(library("sign")).unwrap();
     bytes.push(0); // trailing bytes do not matter to the loader, only to the hash
     shop.write("libsign.so", bytes);
-    shop.train("changed", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&["libsign.so", "registry.lock", "sha256"]);
+    shop.train("changed", &["--optimizer", "lion", "--lr", "1e-3"]).expect(4).says(&[
+        "libsign.so",
+        "registry.lock",
+        "sha256",
+    ]);
     assert!(!shop.path().join("changed").exists());
 }
 
@@ -262,7 +270,13 @@ fn registry_faults_are_found_together_with_their_lines() {
         "[plugins]\nsign = \"sign\"\n\n[[optimizer]]\nlabel = \"lion\"\nplugin = \"sign\"\n\n[[optimizer]]\nlabel = \"lion\"\n\
          plugin = \"sing\"\n\n[[optimizer]]\nlabel = \"x\"\nplugin = \"sign\"\naliases = [\"lion\"]\ndefualts = {}\n",
     );
-    shop.train("run", &["--optimizer", "lion"]).expect(4).says(&["registry.toml:9", "sing", "defualts", "defaults", "registry.toml:15"]);
+    shop.train("run", &["--optimizer", "lion"]).expect(4).says(&[
+        "registry.toml:9",
+        "sing",
+        "defualts",
+        "defaults",
+        "registry.toml:16",
+    ]);
     assert!(!shop.path().join("run").exists());
 }
 
@@ -272,9 +286,7 @@ fn labels_train_what_they_name() {
     let mut hashes = std::collections::BTreeMap::new();
     for label in ["adamw", "sgdm", "lion", "muon"] {
         shop.train(label, &["--optimizer", label, "--lr", "1e-3"]).expect(0);
-        let record = shop.record(label);
-        assert_eq!(record["optimizer"]["asked"], label);
-        assert_eq!(record["optimizer"]["reported"], label, "the plugin says it is what was asked for");
+        assert_eq!(shop.optimizer(label, label)["reported"], label, "the plugin says it is what was asked for");
         if let Some(other) = hashes.insert(shop.hash(label), label) {
             panic!("{label} and {other} ended at the same parameters");
         }

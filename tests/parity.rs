@@ -82,9 +82,9 @@ fn pytorch_computes_the_same() {
                 (name, dtype, tensor.size().iter().map(|&n| n as usize).collect(), bytes(tensor))
             })
             .collect();
-        let views = sent.iter().map(|(name, dtype, shape, bytes)| {
-            (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
-        });
+        let views = sent
+            .iter()
+            .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
         let facts = [("n_head", settings.n_head), ("block_size", settings.block_size)];
         let facts: HashMap<String, String> =
             facts.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();

@@ -31,10 +31,13 @@ fn a_crate_outside_the_workspace_builds_without_libtorch_and_trains() {
     let library = repository().join("target/outside/debug/libhalfway.so");
     shop.write(
         "registry.toml",
-        format!("[plugins]\nmine = {:?}\n\n[[optimizer]]\nlabel = \"halfway\"\nplugin = \"mine\"\n", library.display().to_string()),
+        format!(
+            "[plugins]\nmine = {:?}\n\n[[optimizer]]\nlabel = \"halfway\"\nplugin = \"mine\"\n",
+            library.display().to_string()
+        ),
     );
     shop.train("run", &["--optimizer", "halfway", "--lr", "0.5"]).expect(0);
-    assert_eq!(shop.record("run")["optimizer"]["reported"], "halfway");
+    assert_eq!(shop.optimizer("run", "halfway")["reported"], "halfway");
     let listed = shop.run(&["--list-optimizers", "--json"], &[]).expect(0).stdout;
     assert!(listed.contains("halfway"), "{listed}");
 }
@@ -43,8 +46,14 @@ fn a_crate_outside_the_workspace_builds_without_libtorch_and_trains() {
 fn a_panic_is_an_error_and_leaves_the_last_checkpoint_whole() {
     let shop = Workshop::new();
     let fixture = library("panics").display().to_string();
-    shop.write("registry.toml", format!("[plugins]\nit = {fixture:?}\n\n[[optimizer]]\nlabel = \"panics\"\nplugin = \"it\"\n"));
-    shop.tiny_with("often.toml", &[("checkpoint_every = 4", "checkpoint_every = 1"), ("label = \"adamw\"\nlr = 1e-2", "label = \"panics\"")]);
+    shop.write(
+        "registry.toml",
+        format!("[plugins]\nit = {fixture:?}\n\n[[optimizer]]\nlabel = \"panics\"\nplugin = \"it\"\n"),
+    );
+    shop.tiny_with(
+        "often.toml",
+        &[("checkpoint_every = 4", "checkpoint_every = 1"), ("label = \"adamw\"\nlr = 1e-2", "label = \"panics\"")],
+    );
     let finished = shop.run(&["train", "--config", "often.toml", "--run-dir", "run"], &[]).expect(5);
     finished.says(&["panics", "step 3", ".rs:", "error[P"]);
     assert_eq!(shop.record("run")["exit_code"], 5);
@@ -56,9 +65,14 @@ fn a_panic_is_an_error_and_leaves_the_last_checkpoint_whole() {
 fn an_error_of_a_whole_tensor_rule_ends_the_run_with_5() {
     let shop = Workshop::new();
     let fixture = library("fails").display().to_string();
-    shop.write("registry.toml", format!("[plugins]\nit = {fixture:?}\n\n[[optimizer]]\nlabel = \"fails\"\nplugin = \"it\"\n"));
+    shop.write(
+        "registry.toml",
+        format!("[plugins]\nit = {fixture:?}\n\n[[optimizer]]\nlabel = \"fails\"\nplugin = \"it\"\n"),
+    );
     shop.tiny_with("fails.toml", &[("label = \"adamw\"\nlr = 1e-2", "label = \"fails\"")]);
-    shop.run(&["train", "--config", "fails.toml", "--run-dir", "run"], &[]).expect(5).says(&["error[P", "fails"]);
+    shop.run(&["train", "--config", "fails.toml", "--run-dir", "run"], &[])
+        .expect(5)
+        .says(&["error[P", "the rule gives up at step 10"]);
 }
 
 /// The parameters of a run's checkpoint.
@@ -90,7 +104,20 @@ fn a_projection_removes_the_component_along_a_direction() {
         "projected.toml",
         format!("{base}\n[[projection]]\nlabel = \"remove-direction\"\npattern = \"{name}\"\ninputs = {{ direction = \"direction.safetensors\" }}\n"),
     );
-    let more = ["--format", "f64", "--steps", "1", "--set", "model.dropout=0", "--set", "train.grad_clip=0", "--set", "lr_schedule.kind=constant", "--set", "lr_schedule.warmup_steps=0"];
+    let more = [
+        "--format",
+        "f64",
+        "--steps",
+        "1",
+        "--set",
+        "model.dropout=0",
+        "--set",
+        "train.grad_clip=0",
+        "--set",
+        "lr_schedule.kind=constant",
+        "--set",
+        "lr_schedule.warmup_steps=0",
+    ];
     for config in ["plain", "projected", "start"] {
         let file = format!("{}.toml", if config == "start" { "plain" } else { config });
         let mut args = vec!["train", "--config", &file, "--run-dir", config];
@@ -121,7 +148,10 @@ fn an_operation_freezes_a_layer_from_its_step_on() {
     let shop = Workshop::new();
     let base = TINY.replace("checkpoint_every = 4", "checkpoint_every = 1\nkeep_last = 100");
     shop.write("free.toml", &base);
-    shop.write("frozen.toml", format!("{base}\n[[schedule]]\nname = \"freeze-layer\"\nlayer = 1\nmax_wait_steps = 4\n"));
+    shop.write(
+        "frozen.toml",
+        format!("{base}\n[[schedule]]\nname = \"freeze-layer\"\nlayer = 1\nmax_wait_steps = 4\n"),
+    );
     for run in ["free", "frozen"] {
         let file = format!("{run}.toml");
         shop.run(&["train", "--config", &file, "--run-dir", run, "--format", "f64"], &[]).expect(0);
@@ -154,11 +184,18 @@ fn kill_and_resume(shop: &Workshop) {
 #[test]
 fn an_operation_that_cannot_be_done_is_refused() {
     let shop = Workshop::new();
-    shop.write("nolayer.toml", format!("{TINY}\n[[schedule]]\nname = \"freeze-layer\"\nlayer = 7\nmax_wait_steps = 4\n"));
+    shop.write(
+        "nolayer.toml",
+        format!("{TINY}\n[[schedule]]\nname = \"freeze-layer\"\nlayer = 7\nmax_wait_steps = 4\n"),
+    );
     let finished = shop.run(&["train", "--config", "nolayer.toml", "--run-dir", "run"], &[]);
     assert!(matches!(finished.code, Some(3 | 5)), "{finished:?}");
     finished.says(&["freeze-layer", "7"]);
     shop.write("late.toml", format!("{TINY}\n[[schedule]]\nname = \"freeze-layer\"\nlayer = 1\nmax_wait_steps = 40\n"));
-    shop.run(&["train", "--config", "late.toml", "--run-dir", "late"], &[]).expect(3).says(&["freeze-layer", "40", "12"]);
+    shop.run(&["train", "--config", "late.toml", "--run-dir", "late"], &[]).expect(3).says(&[
+        "freeze-layer",
+        "40",
+        "12",
+    ]);
     assert!(!shop.path().join("late").exists());
 }

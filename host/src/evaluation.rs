@@ -53,12 +53,7 @@ pub fn evaluate(model: &Gpt, corpus: &Corpus, windows: Option<usize>) -> Result<
     }
     let (tokens, bytes) = (sum.tokens as f64, sum.bytes as f64);
     let bpb = sum.nats / (std::f64::consts::LN_2 * bytes);
-    Ok(Evaluation {
-        loss: sum.nats / tokens,
-        bpb,
-        tokens: sum.tokens,
-        bytes: sum.bytes,
-    })
+    Ok(Evaluation { loss: sum.nats / tokens, bpb, tokens: sum.tokens, bytes: sum.bytes })
 }
 
 #[derive(Default)]
@@ -69,26 +64,14 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(
-        &mut self,
-        model: &Gpt,
-        corpus: &Corpus,
-        starts: &[usize],
-        length: usize,
-    ) -> Result<(), Fault> {
+    fn add(&mut self, model: &Gpt, corpus: &Corpus, starts: &[usize], length: usize) -> Result<(), Fault> {
         let (tokens, targets) = corpus.val_windows(starts, length, model.device())?;
-        let nats = model
-            .losses(&tokens, &targets)?
-            .f_sum(Kind::Double)
-            .and_then(|sum| sum.f_double_value(&[]));
+        let nats = model.losses(&tokens, &targets)?.f_sum(Kind::Double).and_then(|sum| sum.f_double_value(&[]));
         self.nats += nats.map_err(refused)?;
         self.tokens += (starts.len() * length) as u64;
         for &start in starts {
             let bytes = |&token: &u16| corpus.tokenizer.bytes_of(token) as u64;
-            self.bytes += corpus.val[start + 1..=start + length]
-                .iter()
-                .map(bytes)
-                .sum::<u64>();
+            self.bytes += corpus.val[start + 1..=start + length].iter().map(bytes).sum::<u64>();
         }
         Ok(())
     }
@@ -161,16 +144,8 @@ mod tests {
         // One window after the other, in the order of the text.
         let mut nats = 0.0;
         for start in (0..18).step_by(4) {
-            let (tokens, targets) = corpus
-                .val_windows(&[start], 4.min(18 - start), Device::Cpu)
-                .unwrap();
-            nats += tch::no_grad(|| {
-                model
-                    .losses(&tokens, &targets)
-                    .unwrap()
-                    .sum(Kind::Double)
-                    .double_value(&[])
-            });
+            let (tokens, targets) = corpus.val_windows(&[start], 4.min(18 - start), Device::Cpu).unwrap();
+            nats += tch::no_grad(|| model.losses(&tokens, &targets).unwrap().sum(Kind::Double).double_value(&[]));
         }
         assert_eq!(whole.tokens, 18);
         assert!((whole.loss - nats / 18.0).abs() < 1e-12);
@@ -184,9 +159,6 @@ mod tests {
     fn evaluation_drops_nothing() {
         let corpus = corpus("abcabbacabbcbacbabc", "abc");
         let model = model(3, 4);
-        assert_eq!(
-            evaluate(&model, &corpus, None).unwrap(),
-            evaluate(&model, &corpus, None).unwrap()
-        );
+        assert_eq!(evaluate(&model, &corpus, None).unwrap(), evaluate(&model, &corpus, None).unwrap());
     }
 }

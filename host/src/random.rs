@@ -12,15 +12,9 @@ pub struct Stream {
 impl Stream {
     /// The stream of one purpose: `domain` keeps numbers for different purposes apart under one seed.
     pub fn new(seed: u64, domain: &str) -> Stream {
-        let digest = Sha256::new()
-            .chain_update(seed.to_le_bytes())
-            .chain_update(domain)
-            .finalize();
-        let word =
-            |i: usize| u32::from_le_bytes([digest[i], digest[i + 1], digest[i + 2], digest[i + 3]]);
-        Stream {
-            key: [word(0), word(4)],
-        }
+        let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(domain).finalize();
+        let word = |i: usize| u32::from_le_bytes([digest[i], digest[i + 1], digest[i + 2], digest[i + 3]]);
+        Stream { key: [word(0), word(4)] }
     }
 
     /// 128 random bits at a counter.
@@ -30,12 +24,7 @@ impl Stream {
         for _ in 0..10 {
             let low = u64::from(c0) * 0xD251_1F53;
             let high = u64::from(c2) * 0xCD9E_8D57;
-            (c0, c1, c2, c3) = (
-                (high >> 32) as u32 ^ c1 ^ k0,
-                high as u32,
-                (low >> 32) as u32 ^ c3 ^ k1,
-                low as u32,
-            );
+            (c0, c1, c2, c3) = ((high >> 32) as u32 ^ c1 ^ k0, high as u32, (low >> 32) as u32 ^ c3 ^ k1, low as u32);
             k0 = k0.wrapping_add(0x9E37_79B9);
             k1 = k1.wrapping_add(0xBB67_AE85);
         }
@@ -44,22 +33,13 @@ impl Stream {
 
     /// Two independent words of 64 bits at (`high`, `low`).
     pub fn words(&self, high: u64, low: u64) -> [u64; 2] {
-        let [a, b, c, d] = self.block([
-            low as u32,
-            (low >> 32) as u32,
-            high as u32,
-            (high >> 32) as u32,
-        ]);
-        [
-            u64::from(a) | u64::from(b) << 32,
-            u64::from(c) | u64::from(d) << 32,
-        ]
+        let [a, b, c, d] = self.block([low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]);
+        [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
     }
 
     /// Two independent numbers in [0, 1) at (`high`, `low`).
     pub fn uniforms(&self, high: u64, low: u64) -> [f64; 2] {
-        self.words(high, low)
-            .map(|word| (word >> 11) as f64 * (1.0 / (1_u64 << 53) as f64))
+        self.words(high, low).map(|word| (word >> 11) as f64 * (1.0 / (1_u64 << 53) as f64))
     }
 
     /// Two independent standard normal numbers at (`high`, `low`), by Box and Muller with portable `libm`.
@@ -84,16 +64,8 @@ mod tests {
     fn known_answers_of_the_authors() {
         // kat_vectors of Random123: philox4x32 10.
         for (key, counter, expected) in [
-            (
-                [0, 0],
-                [0; 4],
-                [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
-            ),
-            (
-                [!0, !0],
-                [!0; 4],
-                [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
-            ),
+            ([0, 0], [0; 4], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([!0, !0], [!0; 4], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
             (
                 [0xa409_3822, 0x299f_31d0],
                 [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
@@ -122,16 +94,9 @@ mod tests {
                 *moment += x.powi(k as i32 + 1) / n as f64;
             }
         }
-        for (moment, (expected, deviation)) in
-            moments
-                .iter()
-                .zip([(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)])
-        {
+        for (moment, (expected, deviation)) in moments.iter().zip([(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)]) {
             let allowed = 5.0 * f64::sqrt(deviation / n as f64);
-            assert!(
-                (moment - expected).abs() < allowed,
-                "{moment} is not {expected} ± {allowed}"
-            );
+            assert!((moment - expected).abs() < allowed, "{moment} is not {expected} ± {allowed}");
         }
     }
 

@@ -41,24 +41,14 @@ pub fn generate(model: &Gpt, tokenizer: &Tokenizer, sampling: &Sampling) -> Resu
         return Err(Fault::new("C104", Exit::Config, message));
     }
     if top_k == Some(0) {
-        return Err(Fault::new(
-            "C104",
-            Exit::Config,
-            "top_k = 0 leaves no token to draw",
-        ));
+        return Err(Fault::new("C104", Exit::Config, "top_k = 0 leaves no token to draw"));
     }
     let _guard = tch::no_grad_guard();
     let stream = Stream::new(seed, "sample");
     let mut tokens = tokenizer.encode(prompt.as_bytes(), "prompt")?;
     let given = tokens.len();
     if given == 0 {
-        tokens.push(
-            tokenizer
-                .encode(b"\n", "prompt")
-                .ok()
-                .and_then(|line| line.first().copied())
-                .unwrap_or(0),
-        );
+        tokens.push(tokenizer.encode(b"\n", "prompt").ok().and_then(|line| line.first().copied()).unwrap_or(0));
     }
     let began = tokens.len();
     for i in 0..n {
@@ -72,11 +62,7 @@ pub fn generate(model: &Gpt, tokenizer: &Tokenizer, sampling: &Sampling) -> Resu
 fn next_scores(model: &Gpt, tokens: &[u16]) -> Result<Vec<f64>, Fault> {
     let context = &tokens[tokens.len().saturating_sub(model.block_size())..];
     let context: Vec<i64> = context.iter().map(|&token| token.into()).collect();
-    let input = || {
-        Tensor::f_from_slice(&context)?
-            .f_view([1, -1])?
-            .f_to_device(model.device())
-    };
+    let input = || Tensor::f_from_slice(&context)?.f_view([1, -1])?.f_to_device(model.device());
     let scores = model.next_logits(&input().map_err(refused)?)?;
     let numbers = || Vec::<f64>::try_from(scores.f_to_kind(Kind::Double)?.f_view([-1])?);
     numbers().map_err(refused)
@@ -85,19 +71,11 @@ fn next_scores(model: &Gpt, tokens: &[u16]) -> Result<Vec<f64>, Fault> {
 /// The token at `u` of the cumulative distribution, likeliest first; equal scores in the order of the vocabulary.
 fn draw(scores: &[f64], temperature: f64, top_k: Option<usize>, u: f64) -> Result<usize, Fault> {
     if !scores.iter().all(|score| score.is_finite()) {
-        return Err(Fault::new(
-            "N101",
-            Exit::Diverged,
-            "the model's scores are not finite",
-        ));
+        return Err(Fault::new("N101", Exit::Diverged, "the model's scores are not finite"));
     }
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-    order.truncate(if temperature == 0.0 {
-        1
-    } else {
-        top_k.unwrap_or(usize::MAX)
-    });
+    order.truncate(if temperature == 0.0 { 1 } else { top_k.unwrap_or(usize::MAX) });
     let best = order.first().copied().unwrap_or(0);
     let weight = |&token: &usize| libm::exp((scores[token] - scores[best]) / temperature);
     let mut left = u * order.iter().map(weight).sum::<f64>();
@@ -129,10 +107,7 @@ mod tests {
             lora_alpha: 1.0,
         };
         let tokenizer = Tokenizer::Chars("\n abcd".chars().collect());
-        (
-            Gpt::new(&settings, 6, 1, Format::F32, Device::Cpu).unwrap(),
-            tokenizer,
-        )
+        (Gpt::new(&settings, 6, 1, Format::F32, Device::Cpu).unwrap(), tokenizer)
     }
 
     fn sampled(
@@ -155,21 +130,13 @@ mod tests {
         assert_ne!(text(1), text(2));
         assert!(text(1).starts_with("abc"));
         assert_eq!(text(1).chars().count(), 43);
-        assert_eq!(
-            sampled(&model, &tokenizer, "", 5, 1.0, None, 1)
-                .unwrap()
-                .chars()
-                .count(),
-            5
-        );
+        assert_eq!(sampled(&model, &tokenizer, "", 5, 1.0, None, 1).unwrap().chars().count(), 5);
     }
 
     #[test]
     fn temperature_zero_and_top_one_take_the_likeliest() {
         let (model, tokenizer) = model();
-        let text = |temperature, top_k, seed| {
-            sampled(&model, &tokenizer, "a", 20, temperature, top_k, seed).unwrap()
-        };
+        let text = |temperature, top_k, seed| sampled(&model, &tokenizer, "a", 20, temperature, top_k, seed).unwrap();
         assert_eq!(text(0.0, None, 1), text(1.0, Some(1), 2));
     }
 
@@ -180,40 +147,23 @@ mod tests {
             let mut counts = [0.0; 3];
             let n = 10_000;
             for i in 0..n {
-                counts[draw(
-                    &scores,
-                    temperature,
-                    top_k,
-                    (f64::from(i) + 0.5) / f64::from(n),
-                )
-                .unwrap()] += 1.0 / f64::from(n);
+                counts[draw(&scores, temperature, top_k, (f64::from(i) + 0.5) / f64::from(n)).unwrap()] +=
+                    1.0 / f64::from(n);
             }
             counts
         };
         let softmax = |temperature: f64, kept: [bool; 3]| {
-            let weights: Vec<f64> = (0..3)
-                .map(|i| {
-                    if kept[i] {
-                        (scores[i] / temperature).exp()
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
+            let weights: Vec<f64> =
+                (0..3).map(|i| if kept[i] { (scores[i] / temperature).exp() } else { 0.0 }).collect();
             let sum: f64 = weights.iter().sum();
             [weights[0] / sum, weights[1] / sum, weights[2] / sum]
         };
-        for (temperature, top_k, kept) in [
-            (1.0, None, [true; 3]),
-            (0.5, None, [true; 3]),
-            (1.0, Some(2), [false, true, true]),
-        ] {
+        for (temperature, top_k, kept) in
+            [(1.0, None, [true; 3]), (0.5, None, [true; 3]), (1.0, Some(2), [false, true, true])]
+        {
             let (found, expected) = (counts(temperature, top_k), softmax(temperature, kept));
             for i in 0..3 {
-                assert!(
-                    (found[i] - expected[i]).abs() < 2e-3,
-                    "{found:?} is not {expected:?}"
-                );
+                assert!((found[i] - expected[i]).abs() < 2e-3, "{found:?} is not {expected:?}");
             }
         }
     }
@@ -222,17 +172,12 @@ mod tests {
     fn faults() {
         let (model, tokenizer) = model();
         let code = |prompt, temperature, top_k| {
-            sampled(&model, &tokenizer, prompt, 1, temperature, top_k, 1)
-                .unwrap_err()
-                .code
+            sampled(&model, &tokenizer, prompt, 1, temperature, top_k, 1).unwrap_err().code
         };
         assert_eq!(code("x", 1.0, None), "D403");
         assert_eq!(code("a", -1.0, None), "C104");
         assert_eq!(code("a", f64::NAN, None), "C104");
         assert_eq!(code("a", 1.0, Some(0)), "C104");
-        assert_eq!(
-            draw(&[0.0, f64::NAN], 1.0, None, 0.5).unwrap_err().code,
-            "N101"
-        );
+        assert_eq!(draw(&[0.0, f64::NAN], 1.0, None, 0.5).unwrap_err().code, "N101");
     }
 }

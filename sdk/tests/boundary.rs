@@ -242,6 +242,7 @@ fn labels_are_described_in_order_with_kind_table_and_facts() {
     assert!(facts.contains(&("panic", "unwind")), "{facts:?}");
     assert!(facts.contains(&("portable", "true")), "{facts:?}");
     assert!(facts.iter().any(|(key, value)| *key == "rustc" && value.starts_with("rustc ")), "{facts:?}");
+    assert!(facts.iter().any(|(key, _)| *key == "opt-level"), "{facts:?}");
     assert!(facts.contains(&("sdk", env!("CARGO_PKG_VERSION"))), "{facts:?}");
 }
 

@@ -113,9 +113,16 @@ impl Workshop {
     /// The command, with nothing of the tester's environment but PATH, and the repository's registry unless one is given.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S], env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-        command.args(args).current_dir(self.path()).env_clear().env("OMP_NUM_THREADS", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("OMP_NUM_THREADS", "1")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
-        if !named && !self.path().join("registry.toml").exists() {
+        // a sample needs no registry
+        let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample");
+        if wanted && !named && !self.path().join("registry.toml").exists() {
             command.arg("--registry").arg(registry());
         }
         command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -165,6 +172,14 @@ impl Workshop {
         let path = self.path().join(run).join("run.json");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// What a run's record says of the optimizer it was asked for.
+    pub fn optimizer(&self, run: &str, asked: &str) -> Value {
+        let record = self.record(run);
+        let labels = record["labels"].as_array().expect("labels");
+        let found = labels.iter().find(|label| label["kind"] == "optimizer" && label["asked"] == asked);
+        found.unwrap_or_else(|| panic!("no `{asked}` in {labels:#?}")).clone()
     }
 
     /// `metrics.jsonl` of a run.

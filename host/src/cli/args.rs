@@ -119,7 +119,7 @@ pub struct TrainFlags {
         value_parser = Resume::read
     )]
     pub resume: Option<Resume>,
-    /// Check everything, print what would be trained, and stop before reading data
+    /// Check everything, print what would be trained, and stop before anything is trained or written
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -265,7 +265,8 @@ fn parse_error(knob: &Knob, misfit: &Misfit) -> String {
 }
 
 fn knob_arg(knob: &'static Knob, flag: &'static str) -> Arg {
-    let mut help = knob.meaning.to_owned();
+    let (first, rest) = knob.meaning.split_at(1);
+    let mut help = first.to_uppercase() + rest;
     if let Some(name) = knob.stems().next() {
         help.push_str(&format!(" [variable: HOST_{name}]"));
     }
@@ -322,8 +323,7 @@ impl FromArgMatches for KnobFlags {
 
 fn train_help() -> String {
     let mut text = String::from(
-        "Precedence: flag > --set > HOST_<KNOB> > TRIOS_<KNOB> > <KNOB> > configuration file > preset > registry > plugin
-> default. Every run begins with a line that says what each knob is and where it came from.
+        "Precedence: flag > --set > HOST_<KNOB> > TRIOS_<KNOB> > <KNOB> > configuration file > preset > registry > plugin > default. Every run begins with a line that says what each knob is and where it came from.
 
 Presets:
 ",

@@ -1,11 +1,7 @@
 //! `host config show`: the settings that a run would use, as a configuration file, with origins where asked.
 //! Starts nothing and reads no data.
 
-use std::io::Write;
-
-use anyhow::Context;
-
-use super::{Invocation, args::ConfigShowFlags};
+use super::{Invocation, args::ConfigShowFlags, stdout};
 use crate::{
     config::{self, Resolved},
     fault::Exit,
@@ -19,8 +15,7 @@ use crate::{
 pub fn show(flags: &ConfigShowFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
     let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
-    write!(anstream::stdout(), "{}", text(&prepared.resolved, flags.origin, flags.json)).context("writing to stdout")?;
-    Ok(Exit::Ok)
+    stdout::print(&text(&prepared.resolved, flags.origin, flags.json)).map(|()| Exit::Ok)
 }
 
 /// The settings as TOML, or as JSON with origins.

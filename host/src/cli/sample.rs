@@ -1,11 +1,9 @@
 //! `host sample`: text that a trained network writes.
 //! Needs no data and no plugin: the vocabulary is in the checkpoint.
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
-use anyhow::Context;
-
-use super::{Invocation, args::SampleFlags};
+use super::{Invocation, args::SampleFlags, stdout};
 use crate::{
     checkpoint,
     config::{self, write::CONFIG},
@@ -42,6 +40,5 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
             seed: flags.seed,
         },
     )?;
-    writeln!(anstream::stdout().lock(), "{text}").context("writing to stdout")?;
-    Ok(Exit::Ok)
+    stdout::print(&format!("{text}\n")).map(|()| Exit::Ok)
 }

@@ -1,10 +1,7 @@
 //! `host train` and `host resume`: from what was asked to a finished run and its report.
 //! Does not train; that is `train/`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
@@ -13,6 +10,7 @@ use tracing::Level;
 use super::{
     Invocation,
     args::{Resume, ResumeFlags, TrainFlags},
+    stdout,
 };
 use crate::{
     checkpoint, config,
@@ -39,8 +37,8 @@ const RUNS: &str = "runs";
 enum Start {
     /// Step 0, in this folder or a new one.
     New(Option<PathBuf>),
-    /// This checkpoint, in this run directory.
-    From { directory: PathBuf, checkpoint: PathBuf },
+    /// This checkpoint of the run in this directory; step 0 where the run ended before its first.
+    From { directory: PathBuf, checkpoint: Option<PathBuf> },
 }
 
 /// `host train`.
@@ -86,26 +84,32 @@ fn start(resume: Option<&Resume>, directory: Option<&Path>) -> Result<Start, Fau
         }
         (Some(Resume::Auto), None) => Err(Fault::new("U002", Exit::Usage, "`--resume` does not say what to resume")
             .hint("name the run with `--run-dir DIR`, or its folder with `--resume=DIR`")),
-        (Some(Resume::Auto), Some(directory)) => {
-            let found = if directory.is_dir() { checkpoint::find_latest(directory)? } else { None };
-            match found {
-                Some(checkpoint) => Ok(Start::From { directory: directory.to_owned(), checkpoint }),
-                None => Ok(Start::New(Some(directory.to_owned()))),
-            }
-        }
+        (Some(Resume::Auto), Some(directory)) => match RunDirectory::holds_a_run(directory) {
+            true => from(directory),
+            false => Ok(Start::New(Some(directory.to_owned()))),
+        },
+        (Some(Resume::Path(path)), _) if RunDirectory::holds_a_run(path) => from(path),
         (Some(Resume::Path(path)), _) => {
             let checkpoint = checkpoint::find(path)?;
             let directory = checkpoint.ancestors().nth(2).unwrap_or(path).to_owned();
-            Ok(Start::From { directory, checkpoint })
+            Ok(Start::From { directory, checkpoint: Some(checkpoint) })
         }
     }
 }
 
-/// Shows what would run, and runs nothing.
+/// The last checkpoint of a run.
+fn from(directory: &Path) -> Result<Start, Fault> {
+    let checkpoint = checkpoint::find_latest(directory)?;
+    Ok(Start::From { directory: directory.to_owned(), checkpoint })
+}
+
+/// Checks all that a run checks, shows what would run, and writes nothing.
 fn dry_run(prepared: &Prepared) -> anyhow::Result<Exit> {
-    eprintln!("{}", prepared.trace);
-    print!("{}", config_toml(&prepared.resolved.settings));
-    Ok(Exit::Ok)
+    let screen = Screen::stderr();
+    screen.line(&prepared.trace);
+    let trainer = Trainer::new(prepared)?;
+    announce(prepared, &trainer, &trainer.groups(), &screen);
+    stdout::print(&config_toml(&prepared.resolved.settings)).map(|()| Exit::Ok)
 }
 
 fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Result<Exit> {
@@ -119,7 +123,9 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let resumed_at = match &start {
         Start::New(_) => None,
         Start::From { checkpoint, .. } => {
-            trainer.restore(checkpoint::load(checkpoint)?)?;
+            if let Some(checkpoint) = checkpoint {
+                trainer.restore(checkpoint::load(checkpoint)?)?;
+            }
             Some(trainer.progress().step)
         }
     };
@@ -146,7 +152,11 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
         }
         Ok(None) => {
             let path = ledger.directory.path().display().to_string();
-            tracing::warn!("stopped by {} after step {}", signals.name().unwrap_or("a signal"), trainer.progress().step);
+            tracing::warn!(
+                "stopped by {} after step {}",
+                signals.name().unwrap_or("a signal"),
+                trainer.progress().step
+            );
             screen.line(&format!("hint: `host resume {path}` goes on"));
             end(&mut ledger, Exit::Stopped)?;
             Ok(Exit::Stopped)
@@ -331,7 +341,8 @@ fn finish(
     let settings = &prepared.resolved.settings;
     let floor = trainer.corpus().floor_bpb;
     let best = trainer.progress().best.as_ref();
-    ledger.record.result = Some(ResultRecord::new(last.loss, last.bpb, floor, best.map(|best| (best.step, best.val_loss()))));
+    ledger.record.result =
+        Some(ResultRecord::new(last.loss, last.bpb, floor, best.map(|best| (best.step, best.val_loss()))));
     let history = History::read(ledger.directory.path())?;
     let (train_loss, val_loss) = (history.train_loss(), history.val_loss());
     let title = format!("{}, seed {}, {} steps", settings.optimizer.label, settings.seed, settings.train.steps);
@@ -371,16 +382,14 @@ fn finish(
     ledger.directory.write("report.html", report.html().as_bytes())?;
     end(ledger, Exit::Ok)?;
 
-    let mut out = anstream::stdout().lock();
-    let drawn = terminal_plot(&train_loss, 72, 12);
-    writeln!(out, "training loss, nats per token\n{drawn}").context("writing to stdout")?;
+    let mut text = format!("training loss, nats per token\n{}\n\n", terminal_plot(&train_loss, 72, 12));
     if let Some(sample) = sample {
-        writeln!(out, "sample:\n{}\n", sample.trim_end()).context("writing to stdout")?;
+        text.push_str(&format!("sample:\n{}\n\n", sample.trim_end()));
     }
     for (name, value) in results {
-        writeln!(out, "{name:<16}{value}").context("writing to stdout")?;
+        text.push_str(&format!("{name:<16}{value}\n"));
     }
-    Ok(())
+    stdout::print(&text)
 }
 
 fn results(trainer: &Trainer, ledger: &Ledger, last: &Evaluation) -> Vec<(String, String)> {
@@ -390,7 +399,10 @@ fn results(trainer: &Trainer, ledger: &Ledger, last: &Evaluation) -> Vec<(String
         ("val_bpb".to_string(), format!("{:.4}", last.bpb)),
     ];
     if let Some(floor) = trainer.corpus().floor_bpb {
-        rows.push(("floor_bpb".to_string(), format!("{floor:.4} (what the generator of this text needs; no model can beat it)")));
+        rows.push((
+            "floor_bpb".to_string(),
+            format!("{floor:.4} (what the generator of this text needs; no model can beat it)"),
+        ));
     }
     if let Some(best) = &trainer.progress().best {
         rows.push(("best_val_loss".to_string(), format!("{:.4} after step {}", best.val_loss(), best.step)));
@@ -408,10 +420,14 @@ fn facts(record: &Record) -> Vec<(String, String)> {
         ("libtorch".to_string(), record.versions.libtorch.clone()),
         ("device".to_string(), record.device.clone()),
         ("data".to_string(), record.data.clone()),
-        ("registry".to_string(), format!("{} sha256={} {}", record.registry.path, record.registry.sha256, record.registry.lock)),
+        (
+            "registry".to_string(),
+            format!("{} sha256={} {}", record.registry.path, record.registry.sha256, record.registry.lock),
+        ),
     ];
     for label in &record.labels {
-        let text = format!("{} sha256={} rule={}", label.library, label.sha256, label.fingerprint.as_deref().unwrap_or("-"));
+        let text =
+            format!("{} sha256={} rule={}", label.library, label.sha256, label.fingerprint.as_deref().unwrap_or("-"));
         facts.push((format!("{} {}", label.kind, label.reported), text));
     }
     facts

@@ -12,23 +12,12 @@ pub(super) fn offset(stream: &Stream, step: u64, micro: u64, row: u64, starts: u
 }
 
 /// Inputs and targets `[rows, t]` of i64; a target is the token after its input.
-pub(super) fn tensors(
-    text: &[u16],
-    offsets: &[usize],
-    t: usize,
-    device: Device,
-) -> Result<(Tensor, Tensor), TchError> {
+pub(super) fn tensors(text: &[u16], offsets: &[usize], t: usize, device: Device) -> Result<(Tensor, Tensor), TchError> {
     let shape = [offsets.len() as i64, t as i64];
     let rows = |shift: usize| -> Result<Tensor, TchError> {
-        let stretch = |&start: &usize| {
-            text[start + shift..start + shift + t]
-                .iter()
-                .map(|&token| i64::from(token))
-        };
+        let stretch = |&start: &usize| text[start + shift..start + shift + t].iter().map(|&token| i64::from(token));
         let tokens: Vec<i64> = offsets.iter().flat_map(stretch).collect();
-        Tensor::f_from_slice(&tokens)?
-            .f_view(shape)?
-            .f_to_device(device)
+        Tensor::f_from_slice(&tokens)?.f_view(shape)?.f_to_device(device)
     };
     Ok((rows(0)?, rows(1)?))
 }
@@ -47,16 +36,9 @@ mod tests {
 
     #[test]
     fn seed_step_micro_and_row_each_matter() {
-        let at =
-            |seed, step, micro, row| offset(&Stream::new(seed, "batch"), step, micro, row, 1 << 40);
+        let at = |seed, step, micro, row| offset(&Stream::new(seed, "batch"), step, micro, row, 1 << 40);
         let base = at(1, 1, 0, 0);
-        for other in [
-            at(2, 1, 0, 0),
-            at(1, 2, 0, 0),
-            at(1, 1, 1, 0),
-            at(1, 1, 0, 1),
-            at(1, 0, 1, 0),
-        ] {
+        for other in [at(2, 1, 0, 0), at(1, 2, 0, 0), at(1, 1, 1, 0), at(1, 1, 0, 1), at(1, 0, 1, 0)] {
             assert_ne!(base, other);
         }
     }
@@ -70,10 +52,7 @@ mod tests {
             counts[offset(&stream, i / 100, i / 10 % 10, i % 10, bins) as usize] += 1.0;
         }
         let expected = draws as f64 / bins as f64;
-        let chi2: f64 = counts
-            .iter()
-            .map(|count| (count - expected).powi(2) / expected)
-            .sum();
+        let chi2: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();
         // 49 degrees of freedom: mean 49, standard deviation 9.9.
         assert!((15.0..100.0).contains(&chi2), "{chi2}");
     }

@@ -51,24 +51,13 @@ impl Corpus {
     pub fn load(settings: &DataSettings, block_size: usize) -> Result<Corpus, Faults> {
         let mut faults = Faults::none();
         if settings.val.is_none() && !(settings.val_fraction > 0.0 && settings.val_fraction < 1.0) {
-            let message = format!(
-                "data.val_fraction = {} is not in (0, 1)",
-                settings.val_fraction
-            );
+            let message = format!("data.val_fraction = {} is not in (0, 1)", settings.val_fraction);
             faults.push(Fault::new("C102", Exit::Config, message));
         }
         let Some(train_path) = &settings.train else {
             if let Some(val) = &settings.val {
-                let fault = Fault::new(
-                    "C103",
-                    Exit::Config,
-                    "validation text without training text",
-                );
-                faults.push(
-                    fault
-                        .at(val.display().to_string())
-                        .hint("name the training text as well: data.train"),
-                );
+                let fault = Fault::new("C103", Exit::Config, "validation text without training text");
+                faults.push(fault.at(val.display().to_string()).hint("name the training text as well: data.train"));
             }
             faults.check()?;
             return embedded(settings, block_size);
@@ -85,17 +74,12 @@ impl Corpus {
         let place = train_path.display().to_string();
         let tokenizer = Tokenizer::of(settings.tokens, &train, &place)?;
         let tokens = tokenizer.encode(&train, &place)?;
-        let mut digest = Sha256::new()
-            .chain_update((train.len() as u64).to_le_bytes())
-            .chain_update(&train);
+        let mut digest = Sha256::new().chain_update((train.len() as u64).to_le_bytes()).chain_update(&train);
         let (train, val) = match (&settings.val, &val) {
             (Some(path), Some(val)) => {
                 description = format!("{description}, validation {}", name(path, val));
                 digest.update(val);
-                (
-                    tokens,
-                    separate(&tokenizer, &train, val, &path.display().to_string())?,
-                )
+                (tokens, separate(&tokenizer, &train, val, &path.display().to_string())?)
             }
             _ => {
                 description = format!("{description}, last {} validates", settings.val_fraction);
@@ -103,15 +87,7 @@ impl Corpus {
             }
         };
         let sha256 = hex(&digest.finalize());
-        Corpus {
-            tokenizer,
-            train,
-            val,
-            floor_bpb: None,
-            description,
-            sha256,
-        }
-        .checked(block_size)
+        Corpus { tokenizer, train, val, floor_bpb: None, description, sha256 }.checked(block_size)
     }
 
     /// Inputs and targets of a training batch, both `[batch_size, block_size]` of i64: random stretches which depend
@@ -130,8 +106,7 @@ impl Corpus {
     ) -> Result<(Tensor, Tensor), Fault> {
         let stream = Stream::new(seed, "batch");
         let starts = self.train.len().saturating_sub(block_size).max(1) as u64;
-        let offset =
-            |row: usize| batches::offset(&stream, step, micro, row as u64, starts) as usize;
+        let offset = |row: usize| batches::offset(&stream, step, micro, row as u64, starts) as usize;
         let offsets: Vec<usize> = (0..batch_size).map(offset).collect();
         batches::tensors(&self.train, &offsets, block_size, device).map_err(refused)
     }
@@ -140,12 +115,7 @@ impl Corpus {
     ///
     /// # Errors
     /// `E101` if libtorch has no room for it.
-    pub fn val_windows(
-        &self,
-        starts: &[usize],
-        length: usize,
-        device: Device,
-    ) -> Result<(Tensor, Tensor), Fault> {
+    pub fn val_windows(&self, starts: &[usize], length: usize, device: Device) -> Result<(Tensor, Tensor), Fault> {
         batches::tensors(&self.val, starts, length, device).map_err(refused)
     }
 
@@ -178,20 +148,9 @@ fn embedded(settings: &DataSettings, block_size: usize) -> Result<Corpus, Faults
         Tokens::Bytes => "bytes",
         Tokens::Chars => "characters",
     };
-    let description = format!(
-        "{place}: {} {unit} of a synthetic language",
-        text.bytes().len()
-    );
+    let description = format!("{place}: {} {unit} of a synthetic language", text.bytes().len());
     let sha256 = hex(&Sha256::digest(text.bytes()));
-    Corpus {
-        tokenizer,
-        train,
-        val,
-        floor_bpb: Some(floor),
-        description,
-        sha256,
-    }
-    .checked(block_size)
+    Corpus { tokenizer, train, val, floor_bpb: Some(floor), description, sha256 }.checked(block_size)
 }
 
 /// The first part trains, as in nanoGPT: ⌊(1 − fraction)·n⌋ tokens.
@@ -201,19 +160,11 @@ fn split(mut tokens: Vec<u16>, val_fraction: f64) -> (Vec<u16>, Vec<u16>) {
 }
 
 /// Validation tokens of a text of its own, which training must not have seen.
-fn separate(
-    tokenizer: &Tokenizer,
-    train: &[u8],
-    val: &[u8],
-    place: &str,
-) -> Result<Vec<u16>, Faults> {
+fn separate(tokenizer: &Tokenizer, train: &[u8], val: &[u8], place: &str) -> Result<Vec<u16>, Faults> {
     let mut faults = Faults::none();
     let tokens = faults.take(tokenizer.encode(val, place));
     if let Some((in_val, in_train)) = overlap::find(train, val) {
-        let message = format!(
-            "the validation text repeats {} bytes of the training text",
-            overlap::WINDOW
-        );
+        let message = format!("the validation text repeats {} bytes of the training text", overlap::WINDOW);
         let fault = Fault::new("D406", Exit::Data, message)
             .at(format!("{place}, byte {in_val}"))
             .note("training text", format!("byte {in_train}"))
@@ -257,8 +208,7 @@ fn collect(directory: &Path, files: &mut Vec<std::path::PathBuf>) -> Result<(), 
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
-    let fault =
-        Fault::new("D404", Exit::Data, "text cannot be read").at(path.display().to_string());
+    let fault = Fault::new("D404", Exit::Data, "text cannot be read").at(path.display().to_string());
     fault.note("system", error.to_string())
 }
 

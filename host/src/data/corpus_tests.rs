@@ -5,26 +5,16 @@ use std::path::PathBuf;
 use super::*;
 
 fn settings(train: Option<PathBuf>, val: Option<PathBuf>) -> DataSettings {
-    DataSettings {
-        train,
-        val,
-        tokens: Tokens::Chars,
-        val_fraction: 0.1,
-    }
+    DataSettings { train, val, tokens: Tokens::Chars, val_fraction: 0.1 }
 }
 
 fn codes(result: Result<Corpus, Faults>) -> Vec<&'static str> {
-    result.map_or_else(
-        |faults| faults.0.iter().map(|fault| fault.code).collect(),
-        |_| Vec::new(),
-    )
+    result.map_or_else(|faults| faults.0.iter().map(|fault| fault.code).collect(), |_| Vec::new())
 }
 
 /// Lines that never repeat 256 bytes.
 fn lines(from: usize, to: usize) -> String {
-    (from..to)
-        .map(|i| format!("line {i} of the text\n"))
-        .collect()
+    (from..to).map(|i| format!("line {i} of the text\n")).collect()
 }
 
 #[test]
@@ -44,21 +34,11 @@ fn the_last_tenth_validates() {
 fn a_directory_is_its_texts_in_order() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("b")).unwrap();
-    for (name, text) in [
-        ("c.txt", "3333"),
-        ("a.txt", "1111"),
-        ("b/x.txt", "2222"),
-        ("a.md", "9999"),
-    ] {
+    for (name, text) in [("c.txt", "3333"), ("a.txt", "1111"), ("b/x.txt", "2222"), ("a.md", "9999")] {
         fs::write(folder.path().join(name), text).unwrap();
     }
     let corpus = Corpus::load(&settings(Some(folder.path().into()), None), 1).unwrap();
-    assert_eq!(
-        corpus
-            .tokenizer
-            .decode(&[&corpus.train[..], &corpus.val[..]].concat()),
-        "111122223333"
-    );
+    assert_eq!(corpus.tokenizer.decode(&[&corpus.train[..], &corpus.val[..]].concat()), "111122223333");
 }
 
 #[test]
@@ -72,12 +52,7 @@ fn what_cannot_be_read_is_a_fault_each() {
     fs::write(path("strange"), lines(200, 300) + "é").unwrap();
     fs::write(path("short"), "line").unwrap();
     fs::write(path("latin1"), b"caf\xe9".repeat(100)).unwrap();
-    let load = |train: &str, val: Option<&str>| {
-        codes(Corpus::load(
-            &settings(Some(path(train)), val.map(path)),
-            16,
-        ))
-    };
+    let load = |train: &str, val: Option<&str>| codes(Corpus::load(&settings(Some(path(train)), val.map(path)), 16));
     for (train, val, expected) in [
         ("train", None, vec![]),
         ("train", Some("other"), vec![]),
@@ -92,10 +67,7 @@ fn what_cannot_be_read_is_a_fault_each() {
     ] {
         assert_eq!(load(train, val), expected, "{train} {val:?}");
     }
-    assert_eq!(
-        codes(Corpus::load(&settings(None, Some(path("other"))), 16)),
-        ["C103"]
-    );
+    assert_eq!(codes(Corpus::load(&settings(None, Some(path("other"))), 16)), ["C103"]);
     let mut all = settings(Some(path("train")), None);
     for fraction in [0.0, 1.0, f64::NAN] {
         all.val_fraction = fraction;
@@ -121,21 +93,10 @@ fn the_digest_follows_the_text() {
         fs::write(folder.path().join("t"), train).unwrap();
         fs::write(folder.path().join("v"), val.unwrap_or_default()).unwrap();
         let val = val.map(|_| folder.path().join("v"));
-        Corpus::load(&settings(Some(folder.path().join("t")), val), 2)
-            .unwrap()
-            .sha256
+        Corpus::load(&settings(Some(folder.path().join("t")), val), 2).unwrap().sha256
     };
     let first = digest("abcdefabcdefabcdefabcdefabcdefabcdef", Some("abcd"));
-    assert_eq!(
-        first,
-        digest("abcdefabcdefabcdefabcdefabcdefabcdef", Some("abcd"))
-    );
-    assert_ne!(
-        first,
-        digest("abcdefabcdefabcdefabcdefabcdefabcdef", Some("abce"))
-    );
-    assert_ne!(
-        first,
-        digest("abcdefabcdefabcdefabcdefabcdefabcdea", Some("bcd"))
-    );
+    assert_eq!(first, digest("abcdefabcdefabcdefabcdefabcdefabcdef", Some("abcd")));
+    assert_ne!(first, digest("abcdefabcdefabcdefabcdefabcdefabcdef", Some("abce")));
+    assert_ne!(first, digest("abcdefabcdefabcdefabcdefabcdefabcdea", Some("bcd")));
 }

@@ -22,10 +22,7 @@ pub(super) fn find(train: &[u8], val: &[u8]) -> Option<(usize, usize)> {
     }
     let mut blocks: HashMap<u64, Vec<usize>> = HashMap::new();
     for (i, block) in train.chunks_exact(BLOCK).enumerate() {
-        blocks
-            .entry(block.iter().fold(0, |hash, &byte| append(hash, byte)))
-            .or_default()
-            .push(i * BLOCK);
+        blocks.entry(block.iter().fold(0, |hash, &byte| append(hash, byte))).or_default().push(i * BLOCK);
     }
     let leaving = (0..BLOCK).fold(1_u64, |power, _| power.wrapping_mul(BASE));
     let mut hash = 0;
@@ -52,20 +49,12 @@ fn append(hash: u64, byte: u8) -> u64 {
 
 /// The common stretch around a block at `place` of `train` and `start` of `val`, if it is long enough.
 fn extend(train: &[u8], val: &[u8], place: usize, start: usize) -> Option<(usize, usize)> {
-    let forward = train[place..]
-        .iter()
-        .zip(&val[start..])
-        .take(WINDOW)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let forward = train[place..].iter().zip(&val[start..]).take(WINDOW).take_while(|(a, b)| a == b).count();
     if forward < BLOCK {
         return None;
     }
     let back = train[..place].iter().rev().zip(val[..start].iter().rev());
-    let back = back
-        .take(WINDOW - forward.min(WINDOW))
-        .take_while(|(a, b)| a == b)
-        .count();
+    let back = back.take(WINDOW - forward.min(WINDOW)).take_while(|(a, b)| a == b).count();
     (forward + back >= WINDOW).then(|| (start - back, place - back))
 }
 
@@ -76,9 +65,7 @@ mod tests {
 
     fn noise(seed: u64, n: usize, letters: u64) -> Vec<u8> {
         let stream = Stream::new(seed, "overlap");
-        (0..n as u64)
-            .map(|i| b'a' + (stream.words(0, i)[0] % letters) as u8)
-            .collect()
+        (0..n as u64).map(|i| b'a' + (stream.words(0, i)[0] % letters) as u8).collect()
     }
 
     #[test]
@@ -96,11 +83,7 @@ mod tests {
                     if let Some(next) = train.get(from + length) {
                         val[at + length] = next ^ 1;
                     }
-                    assert_eq!(
-                        find(&train, &val),
-                        expected,
-                        "{length} bytes from {from} at {at}"
-                    );
+                    assert_eq!(find(&train, &val), expected, "{length} bytes from {from} at {at}");
                 }
             }
         }
@@ -110,16 +93,9 @@ mod tests {
     fn agrees_with_comparing_all_windows() {
         for seed in 0..30 {
             // Two letters in long runs, so that near misses abound.
-            let runs = |seed| {
-                noise(seed, 60, 2)
-                    .into_iter()
-                    .flat_map(|c| [c; 40])
-                    .collect::<Vec<u8>>()
-            };
+            let runs = |seed| noise(seed, 60, 2).into_iter().flat_map(|c| [c; 40]).collect::<Vec<u8>>();
             let (train, val) = (runs(2 * seed), runs(2 * seed + 1));
-            let seen = val
-                .windows(WINDOW)
-                .any(|window| train.windows(WINDOW).any(|other| other == window));
+            let seen = val.windows(WINDOW).any(|window| train.windows(WINDOW).any(|other| other == window));
             let found = find(&train, &val);
             assert_eq!(found.is_some(), seen, "seed {seed}");
             if let Some((v, t)) = found {

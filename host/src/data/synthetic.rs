@@ -54,19 +54,14 @@ impl Language {
     pub fn new(seed: u64) -> Language {
         let words = lexicon(&Stream::new(seed, "synthetic/lexicon"));
         let stream = Stream::new(seed, "synthetic/follow");
-        let follow = (0..WORDS + 2)
-            .map(|symbol| successors(&stream, symbol))
-            .collect();
+        let follow = (0..WORDS + 2).map(|symbol| successors(&stream, symbol)).collect();
         Language { words, follow }
     }
 
     /// A text of at least `length` bytes, ending with a symbol.
     pub fn text(&self, seed: u64, length: usize) -> Text {
         let stream = Stream::new(seed, "synthetic/text");
-        let mut text = Text {
-            bytes: Vec::with_capacity(length + 16),
-            bits: Vec::with_capacity(length + 16),
-        };
+        let mut text = Text { bytes: Vec::with_capacity(length + 16), bits: Vec::with_capacity(length + 16) };
         let mut last = STOP;
         for i in 0.. {
             let mut left = stream.uniforms(0, i)[0];
@@ -108,9 +103,7 @@ impl Language {
         for _ in 0..2000 {
             let mut next: Vec<f64> = share.iter().map(|s| s * 0.5).collect();
             for (symbol, s) in share.iter().enumerate() {
-                self.follow[symbol]
-                    .iter()
-                    .for_each(|&(to, p)| next[to] += 0.5 * s * p);
+                self.follow[symbol].iter().for_each(|&(to, p)| next[to] += 0.5 * s * p);
             }
             share = next;
         }
@@ -130,10 +123,8 @@ impl Language {
     /// Appends a symbol. A byte's probability is the share of the successors that still fit among those that fitted.
     fn write(&self, last: usize, next: usize, text: &mut Text) {
         let spelled = self.spell(last, next);
-        let mut fitting: Vec<(String, f64)> = self.follow[last]
-            .iter()
-            .map(|&(symbol, p)| (self.spell(last, symbol), p))
-            .collect();
+        let mut fitting: Vec<(String, f64)> =
+            self.follow[last].iter().map(|&(symbol, p)| (self.spell(last, symbol), p)).collect();
         let mut before: f64 = 1.0;
         for (i, byte) in spelled.bytes().enumerate() {
             fitting.retain(|(other, _)| other.as_bytes().get(i) == Some(&byte));
@@ -147,26 +138,17 @@ impl Language {
 
 /// Different words of two to six letters, none the beginning of another.
 fn lexicon(stream: &Stream) -> Vec<String> {
-    let pick = |letters: &str, word: u64| {
-        letters.as_bytes()[below(word, letters.len() as u64) as usize] as char
-    };
+    let pick = |letters: &str, word: u64| letters.as_bytes()[below(word, letters.len() as u64) as usize] as char;
     let mut words: Vec<String> = Vec::with_capacity(WORDS);
     for i in 0.. {
         // Two to six letters; vowels and consonants take turns.
         let length = 2 + below(stream.words(i, 0)[0], 5);
         let letter = |k: u64| {
-            let letters = if k % 2 == 0 {
-                "bdfgklmnprstvz"
-            } else {
-                "aeiou"
-            };
+            let letters = if k.is_multiple_of(2) { "bdfgklmnprstvz" } else { "aeiou" };
             pick(letters, stream.words(i, k + 1)[0])
         };
         let word: String = (0..length).map(letter).collect();
-        if !words
-            .iter()
-            .any(|other| other.starts_with(&word) || word.starts_with(other.as_str()))
-        {
+        if !words.iter().any(|other| other.starts_with(&word) || word.starts_with(other.as_str())) {
             words.push(word);
         }
         if words.len() == WORDS {
@@ -199,11 +181,8 @@ fn successors(stream: &Stream, symbol: usize) -> Vec<(usize, f64)> {
     let words = if symbol < WORDS { 0.8 } else { 1.0 };
     let weight = |rank: usize| 0.6_f64.powi(rank as i32);
     let total: f64 = (0..count).map(weight).sum();
-    let mut follow: Vec<(usize, f64)> = chosen
-        .into_iter()
-        .enumerate()
-        .map(|(rank, word)| (word, words * weight(rank) / total))
-        .collect();
+    let mut follow: Vec<(usize, f64)> =
+        chosen.into_iter().enumerate().map(|(rank, word)| (word, words * weight(rank) / total)).collect();
     if symbol < WORDS {
         follow.extend([(STOP, 0.12), (COMMA, 0.08)]);
     }
@@ -221,10 +200,7 @@ mod tests {
             let rate = language.entropy_rate();
             let text = language.text(seed, 2_000_000);
             let measured = text.bits_per_byte(0..text.bytes.len());
-            assert!(
-                (measured / rate - 1.0).abs() < 0.01,
-                "seed {seed}: {measured} is not near {rate}"
-            );
+            assert!((measured / rate - 1.0).abs() < 0.01, "seed {seed}: {measured} is not near {rate}");
         }
     }
 
@@ -236,10 +212,7 @@ mod tests {
             assert!((sum - 1.0).abs() < 1e-12);
             // Every successor costs what its probability says, however its bytes share the cost.
             for &(next, p) in &language.follow[last] {
-                let mut text = Text {
-                    bytes: Vec::new(),
-                    bits: Vec::new(),
-                };
+                let mut text = Text { bytes: Vec::new(), bits: Vec::new() };
                 language.write(last, next, &mut text);
                 assert!((text.bits.iter().sum::<f64>() + p.log2()).abs() < 1e-9);
             }
@@ -250,23 +223,11 @@ mod tests {
     fn text_decodes_in_one_way_only() {
         let language = Language::new(SEED);
         assert_eq!(language.words.len(), WORDS);
-        assert!(
-            language
-                .words
-                .iter()
-                .all(|word| (2..=6).contains(&word.len()))
-        );
+        assert!(language.words.iter().all(|word| (2..=6).contains(&word.len())));
         for last in 0..WORDS + 2 {
-            let spelled: Vec<String> = (0..WORDS + 2)
-                .map(|next| language.spell(last, next))
-                .collect();
+            let spelled: Vec<String> = (0..WORDS + 2).map(|next| language.spell(last, next)).collect();
             for (i, one) in spelled.iter().enumerate() {
-                assert!(
-                    spelled
-                        .iter()
-                        .enumerate()
-                        .all(|(j, other)| i == j || !other.starts_with(one.as_str()))
-                );
+                assert!(spelled.iter().enumerate().all(|(j, other)| i == j || !other.starts_with(one.as_str())));
             }
         }
     }
@@ -285,14 +246,8 @@ mod tests {
     fn every_word_occurs() {
         let text = corpus();
         let text = String::from_utf8(text.bytes).unwrap();
-        let seen: std::collections::BTreeSet<&str> = text
-            .split([' ', ',', '.', '\n'])
-            .filter(|word| !word.is_empty())
-            .collect();
-        assert!(
-            seen.len() >= WORDS && seen.len() <= WORDS + 1,
-            "{} words",
-            seen.len()
-        );
+        let seen: std::collections::BTreeSet<&str> =
+            text.split([' ', ',', '.', '\n']).filter(|word| !word.is_empty()).collect();
+        assert!(seen.len() >= WORDS && seen.len() <= WORDS + 1, "{} words", seen.len());
     }
 }

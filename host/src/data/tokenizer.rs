@@ -27,19 +27,12 @@ impl Tokenizer {
             return Ok(Tokenizer::Bytes);
         }
         let mut seen = vec![false; char::MAX as usize + 1];
-        utf8(text, place)?
-            .chars()
-            .for_each(|c| seen[c as usize] = true);
-        let vocabulary: Vec<char> = (0_u32..)
-            .zip(seen)
-            .filter(|(_, seen)| *seen)
-            .filter_map(|(c, _)| char::from_u32(c))
-            .collect();
+        utf8(text, place)?.chars().for_each(|c| seen[c as usize] = true);
+        let vocabulary: Vec<char> =
+            (0_u32..).zip(seen).filter(|(_, seen)| *seen).filter_map(|(c, _)| char::from_u32(c)).collect();
         if vocabulary.len() > usize::from(u16::MAX) + 1 {
-            let message = format!(
-                "the text has {} different characters; at most 65536 can be tokens",
-                vocabulary.len()
-            );
+            let message =
+                format!("the text has {} different characters; at most 65536 can be tokens", vocabulary.len());
             return Err(Fault::new("D402", Exit::Data, message)
                 .at(place)
                 .hint("data.tokens = \"bytes\" takes any text"));
@@ -88,19 +81,11 @@ impl Tokenizer {
     pub fn decode(&self, tokens: &[u16]) -> String {
         match self {
             Tokenizer::Bytes => {
-                let bytes: Vec<u8> = tokens
-                    .iter()
-                    .map(|&token| u8::try_from(token).unwrap_or(0xFF))
-                    .collect();
+                let bytes: Vec<u8> = tokens.iter().map(|&token| u8::try_from(token).unwrap_or(0xFF)).collect();
                 String::from_utf8_lossy(&bytes).into_owned()
             }
             Tokenizer::Chars(vocabulary) => {
-                let character = |&token: &u16| {
-                    vocabulary
-                        .get(usize::from(token))
-                        .copied()
-                        .unwrap_or('\u{FFFD}')
-                };
+                let character = |&token: &u16| vocabulary.get(usize::from(token)).copied().unwrap_or('\u{FFFD}');
                 tokens.iter().map(character).collect()
             }
         }
@@ -110,9 +95,7 @@ impl Tokenizer {
     pub fn bytes_of(&self, token: u16) -> usize {
         match self {
             Tokenizer::Bytes => 1,
-            Tokenizer::Chars(vocabulary) => vocabulary
-                .get(usize::from(token))
-                .map_or(0, |c| c.len_utf8()),
+            Tokenizer::Chars(vocabulary) => vocabulary.get(usize::from(token)).map_or(0, |c| c.len_utf8()),
         }
     }
 
@@ -131,24 +114,15 @@ impl Tokenizer {
 fn utf8<'a>(text: &'a [u8], place: &str) -> Result<&'a str, Fault> {
     std::str::from_utf8(text).map_err(|error| {
         let message = format!("the text is not UTF-8 at byte {}", error.valid_up_to());
-        Fault::new("D401", Exit::Data, message)
-            .at(place)
-            .hint("data.tokens = \"bytes\" takes any text")
+        Fault::new("D401", Exit::Data, message).at(place).hint("data.tokens = \"bytes\" takes any text")
     })
 }
 
 fn unknown(c: char, offset: usize, place: &str, known: usize) -> Fault {
-    Fault::new(
-        "D403",
-        Exit::Data,
-        format!("character {c:?} at byte {offset} is not in the vocabulary"),
-    )
-    .at(place)
-    .note(
-        "vocabulary",
-        format!("{known} characters, those of the training text"),
-    )
-    .hint("data.tokens = \"bytes\" takes any text")
+    Fault::new("D403", Exit::Data, format!("character {c:?} at byte {offset} is not in the vocabulary"))
+        .at(place)
+        .note("vocabulary", format!("{known} characters, those of the training text"))
+        .hint("data.tokens = \"bytes\" takes any text")
 }
 
 #[cfg(test)]
@@ -165,18 +139,8 @@ mod tests {
             let tokenizer = Tokenizer::of(tokens, text.as_bytes(), "here").unwrap();
             let encoded = tokenizer.encode(text.as_bytes(), "here").unwrap();
             assert_eq!(tokenizer.decode(&encoded), text);
-            assert_eq!(
-                encoded
-                    .iter()
-                    .map(|&token| tokenizer.bytes_of(token))
-                    .sum::<usize>(),
-                text.len()
-            );
-            assert!(
-                encoded
-                    .iter()
-                    .all(|&token| usize::from(token) < tokenizer.vocab_size())
-            );
+            assert_eq!(encoded.iter().map(|&token| tokenizer.bytes_of(token)).sum::<usize>(), text.len());
+            assert!(encoded.iter().all(|&token| usize::from(token) < tokenizer.vocab_size()));
         }
     }
 
@@ -191,20 +155,11 @@ mod tests {
     fn faults_name_the_byte() {
         let tokenizer = Tokenizer::of(Tokens::Chars, "añb".as_bytes(), "train.txt").unwrap();
         let fault = tokenizer.encode("añx".as_bytes(), "val.txt").unwrap_err();
-        assert_eq!(
-            (fault.code, fault.place.as_deref()),
-            ("D403", Some("val.txt"))
-        );
+        assert_eq!((fault.code, fault.place.as_deref()), ("D403", Some("val.txt")));
         assert!(fault.message.contains("'x' at byte 3"), "{}", fault.message);
         let fault = Tokenizer::of(Tokens::Chars, b"ab\xFFcd", "train.txt").unwrap_err();
         assert_eq!(fault.code, "D401");
         assert!(fault.message.contains("byte 2"), "{}", fault.message);
-        assert_eq!(
-            Tokenizer::of(Tokens::Bytes, b"ab\xFFcd", "train.txt")
-                .unwrap()
-                .encode(b"\xFF", "")
-                .unwrap(),
-            [255]
-        );
+        assert_eq!(Tokenizer::of(Tokens::Bytes, b"ab\xFFcd", "train.txt").unwrap().encode(b"\xFF", "").unwrap(), [255]);
     }
 }

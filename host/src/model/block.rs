@@ -3,10 +3,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::{
-    attention::Attention, builder::Builder, layer_norm::LayerNorm, linear::Linear, mlp::Mlp,
-    pass::Pass,
-};
+use super::{attention::Attention, builder::Builder, layer_norm::LayerNorm, linear::Linear, mlp::Mlp, pass::Pass};
 
 /// x + attention(ln_1(x)), then x + mlp(ln_2(x)).
 pub(super) struct Block {
@@ -18,12 +15,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Block number `layer`, `transformer.h.{layer}`.
-    pub(super) fn new(
-        builder: &mut Builder,
-        layer: usize,
-        width: i64,
-        heads: i64,
-    ) -> Result<Block, TchError> {
+    pub(super) fn new(builder: &mut Builder, layer: usize, width: i64, heads: i64) -> Result<Block, TchError> {
         let name = format!("transformer.h.{layer}");
         Ok(Block {
             ln_1: LayerNorm::new(builder, &format!("{name}.ln_1"), width)?,
@@ -33,19 +25,15 @@ impl Block {
         })
     }
 
-    /// `[b, t, width]` to the same shape.
+    /// `[b·t, width]` to the same shape.
     pub(super) fn forward(&self, pass: &Pass, x: &Tensor) -> Result<Tensor, TchError> {
-        let x = x.f_add(&self.attn.forward(pass, &self.ln_1.forward(pass, x)?)?)?;
-        x.f_add(&self.mlp.forward(pass, &self.ln_2.forward(pass, &x)?)?)
+        // What a half returns is nobody else's, so the sum may take its place.
+        let x = self.attn.forward(pass, &self.ln_1.forward(pass, x)?)?.f_add_(x)?;
+        self.mlp.forward(pass, &self.ln_2.forward(pass, &x)?)?.f_add_(&x)
     }
 
     /// The linear layers, which may carry adapters.
     pub(super) fn linears(&self) -> [&Linear; 4] {
-        [
-            &self.attn.c_attn,
-            &self.attn.c_proj,
-            &self.mlp.c_fc,
-            &self.mlp.c_proj,
-        ]
+        [&self.attn.c_attn, &self.attn.c_proj, &self.mlp.c_fc, &self.mlp.c_proj]
     }
 }

@@ -34,52 +34,22 @@ pub(super) struct Builder {
 
 impl Builder {
     /// Adds a trained parameter.
-    pub(super) fn add(
-        &mut self,
-        name: String,
-        role: Role,
-        shape: &[i64],
-        init: Init,
-    ) -> Result<Slot, TchError> {
+    pub(super) fn add(&mut self, name: String, role: Role, shape: &[i64], init: Init) -> Result<Slot, TchError> {
         self.insert(name, role, shape, init, false)
     }
 
     /// Adds a parameter that is left out of training.
-    pub(super) fn add_frozen(
-        &mut self,
-        name: String,
-        role: Role,
-        shape: &[i64],
-        init: Init,
-    ) -> Result<Slot, TchError> {
+    pub(super) fn add_frozen(&mut self, name: String, role: Role, shape: &[i64], init: Init) -> Result<Slot, TchError> {
         self.insert(name, role, shape, init, true)
     }
 
-    fn insert(
-        &mut self,
-        name: String,
-        role: Role,
-        shape: &[i64],
-        init: Init,
-        frozen: bool,
-    ) -> Result<Slot, TchError> {
+    fn insert(&mut self, name: String, role: Role, shape: &[i64], init: Init, frozen: bool) -> Result<Slot, TchError> {
         let values = init.values(self.seed, &name, shape.iter().product::<i64>() as usize);
         // Rounded on the CPU, so that a device's own conversion cannot make a difference.
-        let tensor = Tensor::f_from_slice(&values)?
-            .f_reshape(shape)?
-            .f_to_kind(self.kind)?
-            .f_to_device(self.device)?;
+        let tensor = Tensor::f_from_slice(&values)?.f_reshape(shape)?.f_to_kind(self.kind)?.f_to_device(self.device)?;
         let tensor = tensor.f_set_requires_grad(!frozen)?;
-        let layer = name
-            .strip_prefix("transformer.h.")
-            .and_then(|rest| rest.split('.').next()?.parse().ok());
-        self.parameters.push(Parameter {
-            name,
-            role,
-            layer,
-            tensor,
-            frozen,
-        });
+        let layer = name.strip_prefix("transformer.h.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        self.parameters.push(Parameter { name, role, layer, tensor, frozen });
         Ok(Slot(self.parameters.len() - 1))
     }
 }

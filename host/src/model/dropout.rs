@@ -15,9 +15,8 @@ mod tests {
 
     #[test]
     fn every_pass_has_its_own_seed() {
-        let mut seeds: Vec<u64> = (0..10)
-            .flat_map(|step| (0..4).map(move |micro| dropout_seed(1, step, micro)))
-            .collect();
+        let mut seeds: Vec<u64> =
+            (0..10).flat_map(|step| (0..4).map(move |micro| dropout_seed(1, step, micro))).collect();
         seeds.sort_unstable();
         seeds.dedup();
         assert_eq!(seeds.len(), 40);

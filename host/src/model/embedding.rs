@@ -18,24 +18,12 @@ pub(super) struct Embedding {
 
 impl Embedding {
     /// `{name}.weight`.
-    pub(super) fn new(
-        builder: &mut Builder,
-        name: &str,
-        rows: i64,
-        width: i64,
-    ) -> Result<Embedding, TchError> {
+    pub(super) fn new(builder: &mut Builder, name: &str, rows: i64, width: i64) -> Result<Embedding, TchError> {
         let init = Init::Normal(0.02);
-        Ok(Embedding {
-            weight: builder.add(
-                format!("{name}.weight"),
-                Role::Embedding,
-                &[rows, width],
-                init,
-            )?,
-        })
+        Ok(Embedding { weight: builder.add(format!("{name}.weight"), Role::Embedding, &[rows, width], init)? })
     }
 
-    /// Rows by index: `[b, t]` of i64 to `[b, t, width]`.
+    /// Rows by index: a width more than the index has dimensions.
     pub(super) fn rows(&self, pass: &Pass, index: &Tensor) -> Result<Tensor, TchError> {
         Tensor::f_embedding(pass.tensor(self.weight), index, -1, false, false)
     }

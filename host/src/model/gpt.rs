@@ -1,15 +1,13 @@
-//! The whole network: token and position embeddings, blocks, a last LayerNorm, the head.
-//! Owns the parameters; does not change them after construction.
+//! The network with its parameters.
+//! Does not change them after construction; steps are taken through [`Gpt::parameters_mut`].
 
-use tch::{Device, Kind, Reduction, TchError, Tensor};
+use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{
     block::Block,
     builder::{Builder, Slot},
-    embedding::Embedding,
     format::kind,
-    init::Init,
-    layer_norm::LayerNorm,
+    network::Network,
     parameter::{Parameter, Role},
     pass::Pass,
 };
@@ -25,11 +23,7 @@ pub struct Gpt {
     format: Format,
     device: Device,
     parameters: Vec<Parameter>,
-    wte: Embedding,
-    wpe: Embedding,
-    blocks: Vec<Block>,
-    ln_f: LayerNorm,
-    lm_head: Slot,
+    pub(super) network: Network,
 }
 
 impl Gpt {
@@ -58,58 +52,9 @@ impl Gpt {
             bias: settings.bias,
             parameters: Vec::new(),
         };
-        Gpt::build(&mut builder, settings, vocab_size)
-            .map_err(refused)
-            .map(|(wte, wpe, blocks, ln_f, lm_head)| Gpt {
-                settings: settings.clone(),
-                vocab_size,
-                format,
-                device,
-                parameters: builder.parameters,
-                wte,
-                wpe,
-                blocks,
-                ln_f,
-                lm_head,
-            })
-    }
-
-    #[allow(
-        clippy::type_complexity,
-        reason = "the rooms in the order of their parameters, named by the caller"
-    )]
-    fn build(
-        builder: &mut Builder,
-        settings: &ModelSettings,
-        vocab_size: usize,
-    ) -> Result<(Embedding, Embedding, Vec<Block>, LayerNorm, Slot), TchError> {
-        let (vocab, width, heads) = (
-            vocab_size as i64,
-            settings.n_embd as i64,
-            settings.n_head as i64,
-        );
-        let wte = Embedding::new(builder, "transformer.wte", vocab, width)?;
-        let wpe = Embedding::new(
-            builder,
-            "transformer.wpe",
-            settings.block_size as i64,
-            width,
-        )?;
-        let blocks: Result<_, _> = (0..settings.n_layer)
-            .map(|i| Block::new(builder, i, width, heads))
-            .collect();
-        let blocks = blocks?;
-        let ln_f = LayerNorm::new(builder, "transformer.ln_f", width)?;
-        let lm_head = match settings.tie_head {
-            true => wte.weight,
-            false => builder.add(
-                "lm_head.weight".into(),
-                Role::Head,
-                &[vocab, width],
-                Init::Normal(0.02),
-            )?,
-        };
-        Ok((wte, wpe, blocks, ln_f, lm_head))
+        let network = Network::new(&mut builder, settings, vocab_size).map_err(refused)?;
+        let parameters = builder.parameters;
+        Ok(Gpt { settings: settings.clone(), vocab_size, format, device, parameters, network })
     }
 
     /// All parameters, in nanoGPT's order.
@@ -149,27 +94,24 @@ impl Gpt {
 
     /// Elements of all parameters, those left out of training included.
     pub fn parameter_count(&self) -> usize {
-        self.parameters
-            .iter()
-            .map(|parameter| parameter.tensor.numel())
-            .sum()
+        self.parameters.iter().map(|parameter| parameter.tensor.numel()).sum()
     }
 
     /// Mean negative log-likelihood in nats, a scalar in f32 (f64 in a model of f64).
     ///
     /// `tokens` and `targets` are `[b, t]` of i64 with t ≤ block_size. With a seed (see
     /// [`dropout_seed`](super::dropout_seed)) activations are dropped as the settings say; without one none are.
+    /// [`Gpt::backward`] is the faster way to gradients.
     ///
     /// # Errors
     /// `E101` if libtorch fails, for instance for want of memory.
-    pub fn loss(
-        &self,
-        tokens: &Tensor,
-        targets: &Tensor,
-        dropout_seed: Option<u64>,
-    ) -> Result<Tensor, Fault> {
-        self.cross_entropy(tokens, targets, dropout_seed, Reduction::Mean)
-            .map_err(refused)
+    pub fn loss(&self, tokens: &Tensor, targets: &Tensor, dropout_seed: Option<u64>) -> Result<Tensor, Fault> {
+        let dropout = if dropout_seed.is_some() { self.settings.dropout } else { 0.0 };
+        if let Some(seed) = dropout_seed.filter(|_| dropout > 0.0) {
+            tch::manual_seed(seed as i64);
+        }
+        let nats = |pass: &Pass| self.network.nats(pass, tokens, targets, Reduction::Mean);
+        self.pass(tokens, dropout, nats)
     }
 
     /// Negative log-likelihood in nats of every target, `[b·t]`, without dropout.
@@ -177,8 +119,7 @@ impl Gpt {
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn losses(&self, tokens: &Tensor, targets: &Tensor) -> Result<Tensor, Fault> {
-        self.cross_entropy(tokens, targets, None, Reduction::None)
-            .map_err(refused)
+        self.pass(tokens, 0.0, |pass| self.network.nats(pass, tokens, targets, Reduction::None))
     }
 
     /// Scores of every next token, `[b, t]` of i64 to `[b, t, vocab_size]`, without dropout.
@@ -186,8 +127,10 @@ impl Gpt {
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn logits(&self, tokens: &Tensor) -> Result<Tensor, Fault> {
-        let head = || self.head(&self.hidden(tokens, &self.pass(None))?);
-        head().map_err(refused)
+        self.pass(tokens, 0.0, |pass| {
+            let logits = self.network.head(pass, &self.network.hidden(pass, tokens)?)?;
+            logits.f_view([pass.b, pass.t, self.vocab_size as i64])
+        })
     }
 
     /// Scores of the token after the last one, `[b, t]` of i64 to `[b, vocab_size]`, without dropout.
@@ -195,8 +138,10 @@ impl Gpt {
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn next_logits(&self, tokens: &Tensor) -> Result<Tensor, Fault> {
-        let head = || self.head(&self.hidden(tokens, &self.pass(None))?.f_select(1, -1)?);
-        head().map_err(refused)
+        self.pass(tokens, 0.0, |pass| {
+            let hidden = self.network.hidden(pass, tokens)?.f_view([pass.b, pass.t, -1])?;
+            self.network.head(pass, &hidden.f_select(1, -1)?)
+        })
     }
 
     /// The same network without adapters: their changes are in the weights, which are trained from here on.
@@ -204,24 +149,16 @@ impl Gpt {
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn merged(&self) -> Result<Gpt, Fault> {
-        let settings = ModelSettings {
-            lora_rank: 0,
-            ..self.settings.clone()
-        };
+        let settings = ModelSettings { lora_rank: 0, ..self.settings.clone() };
         let mut plain = Gpt::new(&settings, self.vocab_size, 0, self.format, self.device)?;
         let merge = |plain: &mut Gpt| -> Result<(), TchError> {
-            let mut weights: Vec<Option<Tensor>> =
-                self.parameters.iter().map(|p| Some(p.handle())).collect();
-            for linear in self.blocks.iter().flat_map(Block::linears) {
+            let mut weights: Vec<Option<Tensor>> = self.parameters.iter().map(|p| Some(p.handle())).collect();
+            for linear in self.network.blocks.iter().flat_map(Block::linears) {
                 if let Some((Slot(place), weight)) = linear.merged(&self.parameters)? {
                     weights[place] = Some(weight);
                 }
             }
-            let kept = self
-                .parameters
-                .iter()
-                .zip(weights)
-                .filter(|(p, _)| p.role != Role::Adapter);
+            let kept = self.parameters.iter().zip(weights).filter(|(p, _)| p.role != Role::Adapter);
             for (parameter, (_, weight)) in plain.parameters.iter_mut().zip(kept) {
                 let _guard = tch::no_grad_guard();
                 if let Some(weight) = weight {
@@ -234,70 +171,22 @@ impl Gpt {
         Ok(plain)
     }
 
-    fn pass(&self, dropout_seed: Option<u64>) -> Pass<'_> {
-        Pass {
-            parameters: &self.parameters,
-            dropout: dropout_seed.map_or(0.0, |_| self.settings.dropout),
-        }
-    }
-
-    /// What the head sees, `[b, t, width]`.
-    fn hidden(&self, tokens: &Tensor, pass: &Pass) -> Result<Tensor, TchError> {
-        let (_, t) = tokens.size2()?;
-        let embedded = self
-            .wte
-            .rows(pass, tokens)?
-            .f_add(&self.wpe.first(pass, t)?)?;
-        let mut x = pass.drop(embedded)?;
-        for block in &self.blocks {
-            x = block.forward(pass, &x)?;
-        }
-        self.ln_f.forward(pass, &x)
-    }
-
-    fn head(&self, hidden: &Tensor) -> Result<Tensor, TchError> {
-        hidden.f_linear(&self.parameters[self.lm_head.0].tensor, None::<&Tensor>)
-    }
-
-    fn cross_entropy(
+    /// Runs a forward pass over tokens `[b, t]`.
+    fn pass(
         &self,
         tokens: &Tensor,
-        targets: &Tensor,
-        dropout_seed: Option<u64>,
-        reduction: Reduction,
-    ) -> Result<Tensor, TchError> {
-        if let Some(seed) = dropout_seed.filter(|_| self.settings.dropout > 0.0) {
-            tch::manual_seed(seed as i64);
-        }
-        let logits = self.head(&self.hidden(tokens, &self.pass(dropout_seed))?)?;
-        let logits = logits.f_view([-1, self.vocab_size as i64])?;
-        // A bf16 loss would be rounded to three digits before it is summed.
-        let logits = if self.format == Format::Bf16 {
-            logits.f_to_kind(Kind::Float)?
-        } else {
-            logits
-        };
-        logits.f_cross_entropy_loss(
-            &targets.f_view([-1])?,
-            None::<&Tensor>,
-            reduction,
-            -100,
-            0.0,
-        )
+        dropout: f64,
+        forward: impl FnOnce(&Pass) -> Result<Tensor, TchError>,
+    ) -> Result<Tensor, Fault> {
+        let handles: Vec<Tensor> = self.parameters.iter().map(Parameter::handle).collect();
+        let pass = Pass::over(tokens, &handles, dropout).map_err(refused)?;
+        forward(&pass).map_err(refused)
     }
 }
 
 /// Whether the sizes make a network.
 fn check(settings: &ModelSettings, vocab_size: usize) -> Result<(), Fault> {
-    let ModelSettings {
-        n_layer,
-        n_head,
-        n_embd,
-        block_size,
-        dropout,
-        lora_alpha,
-        ..
-    } = *settings;
+    let ModelSettings { n_layer, n_head, n_embd, block_size, dropout, lora_alpha, .. } = *settings;
     let message = if [n_layer, n_head, n_embd, block_size, vocab_size].contains(&0) {
         format!(
             "a network of {n_layer} layers, {n_head} heads, width {n_embd}, context {block_size} and {vocab_size} \
@@ -319,12 +208,7 @@ fn check(settings: &ModelSettings, vocab_size: usize) -> Result<(), Fault> {
 pub(crate) fn refused(error: TchError) -> Fault {
     let text = error.to_string();
     let words = text.lines().next().unwrap_or("no reason given").to_owned();
-    Fault::new(
-        "E101",
-        Exit::Environment,
-        "libtorch failed while the network was computed",
-    )
-    .note("libtorch", words)
+    Fault::new("E101", Exit::Environment, "libtorch failed while the network was computed").note("libtorch", words)
 }
 
 #[cfg(test)]

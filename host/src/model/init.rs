@@ -29,9 +29,7 @@ impl Init {
             Init::Zeros => vec![0.0; n],
             Init::Ones => vec![1.0; n],
             Init::Normal(std) => pairs(&|i| stream.normals(0, i).map(|x| x * std)),
-            Init::Uniform(bound) => {
-                pairs(&|i| stream.uniforms(0, i).map(|x| (2.0 * x - 1.0) * bound))
-            }
+            Init::Uniform(bound) => pairs(&|i| stream.uniforms(0, i).map(|x| (2.0 * x - 1.0) * bound)),
         }
     }
 }
@@ -50,11 +48,8 @@ mod tests {
 
     #[test]
     fn spread_is_as_asked() {
-        let variance =
-            |values: Vec<f64>| values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
-        assert!(
-            (variance(Init::Normal(0.02).values(3, "w", 40_000)).sqrt() / 0.02 - 1.0).abs() < 0.02
-        );
+        let variance = |values: Vec<f64>| values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
+        assert!((variance(Init::Normal(0.02).values(3, "w", 40_000)).sqrt() / 0.02 - 1.0).abs() < 0.02);
         let uniform = Init::Uniform(0.5).values(3, "w", 40_000);
         assert!(uniform.iter().all(|x| x.abs() <= 0.5));
         assert!((variance(uniform) * 12.0 - 1.0).abs() < 0.03);

@@ -19,33 +19,17 @@ pub(super) struct LayerNorm {
 
 impl LayerNorm {
     /// `{name}.weight` of ones and, where the model has biases, `{name}.bias` of zeros, both `[width]`.
-    pub(super) fn new(
-        builder: &mut Builder,
-        name: &str,
-        width: i64,
-    ) -> Result<LayerNorm, TchError> {
+    pub(super) fn new(builder: &mut Builder, name: &str, width: i64) -> Result<LayerNorm, TchError> {
         let weight = builder.add(format!("{name}.weight"), Role::Vector, &[width], Init::Ones)?;
         let bias = match builder.bias {
-            true => {
-                Some(builder.add(format!("{name}.bias"), Role::Vector, &[width], Init::Zeros)?)
-            }
+            true => Some(builder.add(format!("{name}.bias"), Role::Vector, &[width], Init::Zeros)?),
             false => None,
         };
-        Ok(LayerNorm {
-            weight,
-            bias,
-            width,
-        })
+        Ok(LayerNorm { weight, bias, width })
     }
 
     /// `[…, width]` to the same shape.
     pub(super) fn forward(&self, pass: &Pass, x: &Tensor) -> Result<Tensor, TchError> {
-        x.f_layer_norm(
-            [self.width],
-            Some(pass.tensor(self.weight)),
-            pass.optional(self.bias),
-            1e-5,
-            true,
-        )
+        x.f_layer_norm([self.width], Some(pass.tensor(self.weight)), pass.optional(self.bias), 1e-5, true)
     }
 }

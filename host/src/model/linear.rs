@@ -39,56 +39,22 @@ impl Linear {
         std: f64,
     ) -> Result<Linear, TchError> {
         let rank = builder.lora_rank as i64;
-        let add = if rank > 0 {
-            Builder::add_frozen
-        } else {
-            Builder::add
-        };
-        let weight = add(
-            builder,
-            format!("{name}.weight"),
-            Role::Matrix,
-            &[outputs, inputs],
-            Init::Normal(std),
-        )?;
+        let add = if rank > 0 { Builder::add_frozen } else { Builder::add };
+        let weight = add(builder, format!("{name}.weight"), Role::Matrix, &[outputs, inputs], Init::Normal(std))?;
         let bias = match builder.bias {
-            true => Some(add(
-                builder,
-                format!("{name}.bias"),
-                Role::Vector,
-                &[outputs],
-                Init::Zeros,
-            )?),
+            true => Some(add(builder, format!("{name}.bias"), Role::Vector, &[outputs], Init::Zeros)?),
             false => None,
         };
         let adapter = match rank {
             0 => None,
             _ => {
                 let bound = 1.0 / (inputs as f64).sqrt();
-                let a = builder.add(
-                    format!("{name}.lora_A"),
-                    Role::Adapter,
-                    &[rank, inputs],
-                    Init::Uniform(bound),
-                )?;
-                let b = builder.add(
-                    format!("{name}.lora_B"),
-                    Role::Adapter,
-                    &[outputs, rank],
-                    Init::Zeros,
-                )?;
-                Some(Adapter {
-                    a,
-                    b,
-                    scale: builder.lora_scale,
-                })
+                let a = builder.add(format!("{name}.lora_A"), Role::Adapter, &[rank, inputs], Init::Uniform(bound))?;
+                let b = builder.add(format!("{name}.lora_B"), Role::Adapter, &[outputs, rank], Init::Zeros)?;
+                Some(Adapter { a, b, scale: builder.lora_scale })
             }
         };
-        Ok(Linear {
-            weight,
-            bias,
-            adapter,
-        })
+        Ok(Linear { weight, bias, adapter })
     }
 
     /// `[…, inputs]` to `[…, outputs]`.
@@ -105,10 +71,7 @@ impl Linear {
     }
 
     /// The weight's place and, where there is an adapter, W + (α/r)·B·A in the weight's own format.
-    pub(super) fn merged(
-        &self,
-        parameters: &[Parameter],
-    ) -> Result<Option<(Slot, Tensor)>, TchError> {
+    pub(super) fn merged(&self, parameters: &[Parameter]) -> Result<Option<(Slot, Tensor)>, TchError> {
         let Some(adapter) = &self.adapter else {
             return Ok(None);
         };
@@ -116,14 +79,7 @@ impl Linear {
         let weight = tensor(self.weight);
         // In f64, so that merging adds one rounding and no more.
         let double = |slot: Slot| tensor(slot).f_detach()?.f_to_kind(tch::Kind::Double);
-        let change = double(adapter.b)?
-            .f_matmul(&double(adapter.a)?)?
-            .f_mul_scalar(adapter.scale)?;
-        Ok(Some((
-            self.weight,
-            double(self.weight)?
-                .f_add(&change)?
-                .f_to_kind(weight.f_kind()?)?,
-        )))
+        let change = double(adapter.b)?.f_matmul(&double(adapter.a)?)?.f_mul_scalar(adapter.scale)?;
+        Ok(Some((self.weight, double(self.weight)?.f_add(&change)?.f_to_kind(weight.f_kind()?)?)))
     }
 }

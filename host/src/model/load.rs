@@ -24,7 +24,10 @@ impl Gpt {
             };
             let (has, wants) = ((tensor.size(), tensor.kind()), (parameter.tensor.size(), parameter.tensor.kind()));
             if has != wants {
-                wrong.push(format!("`{name}` is {:?} of {:?}, the network has {:?} of {:?}", has.0, has.1, wants.0, wants.1));
+                wrong.push(format!(
+                    "`{name}` is {:?} of {:?}, the network has {:?} of {:?}",
+                    has.0, has.1, wants.0, wants.1
+                ));
             }
         }
         wrong.extend(given.keys().map(|name| format!("`{name}` is not in the network")));
@@ -112,7 +115,9 @@ mod tests {
         shaped.last_mut().unwrap().1 = Tensor::zeros([3], (Kind::Float, Device::Cpu));
         let mut more: Vec<_> = from.iter().map(|(n, t)| (n.clone(), t.copy())).collect();
         more.push(("extra".into(), Tensor::zeros([3], (Kind::Float, Device::Cpu))));
-        for (tensors, says) in [(missing, "is missing"), (shaped, "of Float, the network has"), (more, "`extra` is not")] {
+        for (tensors, says) in
+            [(missing, "is missing"), (shaped, "of Float, the network has"), (more, "`extra` is not")]
+        {
             let mut to = network(2);
             let before = values(&to);
             assert!(to.load(&tensors).unwrap_err().to_string().contains(says), "{says}");

@@ -16,17 +16,11 @@ impl Mlp {
     pub(super) fn new(builder: &mut Builder, name: &str, width: i64) -> Result<Mlp, TchError> {
         let c_fc = Linear::new(builder, &format!("{name}.c_fc"), width, 4 * width, 0.02)?;
         let residual_std = builder.residual_std;
-        let c_proj = Linear::new(
-            builder,
-            &format!("{name}.c_proj"),
-            4 * width,
-            width,
-            residual_std,
-        )?;
+        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), 4 * width, width, residual_std)?;
         Ok(Mlp { c_fc, c_proj })
     }
 
-    /// `[b, t, width]` to the same shape.
+    /// `[b·t, width]` to the same shape.
     pub(super) fn forward(&self, pass: &Pass, x: &Tensor) -> Result<Tensor, TchError> {
         let wide = self.c_fc.forward(pass, x)?.f_gelu("none")?;
         pass.drop(self.c_proj.forward(pass, &wide)?)

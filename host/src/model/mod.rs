@@ -2,6 +2,7 @@
 //! Does not train itself: gradients come from autograd, steps from plugins.
 
 mod attention;
+mod backward;
 mod block;
 mod builder;
 mod dropout;
@@ -13,6 +14,7 @@ mod layer_norm;
 mod linear;
 mod load;
 mod mlp;
+mod network;
 pub mod parameter;
 mod pass;
 

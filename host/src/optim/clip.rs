@@ -53,11 +53,10 @@ pub fn scale(params: &[Parameter], factor: f64) -> Result<(), Fault> {
         return Ok(());
     }
     for parameter in params {
-        if let Some(mut grad) = grad(parameter) {
-            if let Err(error) = grad.f_mul_scalar_(factor) {
-                let text = format!("the gradient of `{}` could not be clipped: {error}", parameter.name);
-                return Err(Fault::new("N004", Exit::Bug, text));
-            }
+        let Some(mut grad) = grad(parameter) else { continue };
+        if let Err(error) = grad.f_mul_scalar_(factor) {
+            let text = format!("the gradient of `{}` could not be clipped: {error}", parameter.name);
+            return Err(Fault::new("N004", Exit::Bug, text));
         }
     }
     Ok(())

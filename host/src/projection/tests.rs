@@ -185,7 +185,8 @@ fn inputs_are_found_by_name_and_checked() {
     assert_eq!(loaded[0], Tensor::from_slice(&[1.0_f64, 0.5]));
     assert_eq!(loaded[1], Tensor::from_slice(&[1.0_f32, 0.5]));
 
-    let table: [(&[(&str, Dtype, Vec<u8>)], &[&str]); 4] = [
+    type Stored<'a> = (&'a str, Dtype, Vec<u8>);
+    let table: [(&[Stored<'_>], &[&str]); 4] = [
         (&[one("a")], &["no tensor for parameter `h.0.b`"]),
         (&[one("a"), one("h.0.bb")], &["`h.0.bb` is named after no parameter", "no tensor for parameter `h.0.b`"]),
         (&[("a", Dtype::U8, vec![1]), one("h.0.b")], &["tensor `a`: a stored tensor of U8"]),

@@ -34,7 +34,9 @@ pub fn without_aliases(mut document: Document) -> Document {
     document.default_optimizer.as_mut().map(&mut replace);
     for entry in &mut document.entries {
         entry.same_rule_as.as_mut().map(&mut replace);
-        entry.companion.as_mut().map(|companion| replace(&mut companion.optimizer));
+        if let Some(companion) = entry.companion.as_mut() {
+            replace(&mut companion.optimizer);
+        }
     }
     document
 }

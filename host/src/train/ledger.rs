@@ -82,7 +82,9 @@ impl Ledger {
         let extra: Vec<(String, f64)> = step
             .projections
             .iter()
-            .flat_map(|one| one.metrics.iter().map(|(name, value)| (format!("{}/{}/{name}", one.label, one.parameter), *value)))
+            .flat_map(|one| {
+                one.metrics.iter().map(|(name, value)| (format!("{}/{}/{name}", one.label, one.parameter), *value))
+            })
             .collect();
         self.metrics.step(&StepMetrics {
             step: progress.step,

@@ -6,7 +6,7 @@
 mod ledger;
 pub mod prepare;
 mod progress;
-mod step;
+pub mod step;
 mod trainer;
 
 pub use ledger::{Ledger, Terms};

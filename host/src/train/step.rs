@@ -1,12 +1,10 @@
 //! One optimizer step, from batch to new parameters. Evaluates nothing and writes nothing.
 
-use tch::Device;
-
 use crate::{
     config::Settings,
     data::Corpus,
     fault::{Exit, Fault},
-    model::{self, Gpt, dropout_seed},
+    model::{Gpt, dropout_seed},
     optim::{Optim, clip, lr_schedule, non_finite::Guard},
     projection::{ProjectionReport, Projections},
 };
@@ -32,7 +30,6 @@ pub struct Step {
 pub fn run(
     step: u64,
     settings: &Settings,
-    device: Device,
     corpus: &Corpus,
     model: &mut Gpt,
     guard: &mut Guard,
@@ -40,7 +37,7 @@ pub fn run(
     optim: &mut Optim,
 ) -> Result<Step, Fault> {
     let train = &settings.train;
-    let loss = backward(step, settings, device, corpus, model)?;
+    let loss = backward(step, settings, corpus, model)?;
     if !loss.is_finite() {
         return Err(Fault::new("N001", Exit::Diverged, format!("the training loss of step {step} is {loss}"))
             .hint("lower the learning rate or clip harder; the last checkpoint is whole"));
@@ -59,16 +56,14 @@ pub fn run(
 }
 
 /// Adds the gradients of the mean loss over all micro-batches to the parameters; gives that loss in nats per token.
-fn backward(step: u64, settings: &Settings, device: Device, corpus: &Corpus, model: &Gpt) -> Result<f64, Fault> {
+fn backward(step: u64, settings: &Settings, corpus: &Corpus, model: &Gpt) -> Result<f64, Fault> {
     let Settings { seed, train, .. } = settings;
     let mut sum = 0.0;
     for micro in 0..train.grad_accum as u64 {
         let (tokens, targets) =
-            corpus.batch(*seed, step, micro, train.batch_size, settings.model.block_size, device)?;
-        let loss = model.loss(&tokens, &targets, Some(dropout_seed(*seed, step, micro)))?;
-        sum += loss.f_double_value(&[]).map_err(model::refused)?;
-        let share = if train.grad_accum == 1 { loss } else { loss / train.grad_accum as f64 };
-        share.f_backward().map_err(model::refused)?;
+            corpus.batch(*seed, step, micro, train.batch_size, settings.model.block_size, model.device())?;
+        let share = 1.0 / train.grad_accum as f64;
+        sum += model.backward(&tokens, &targets, Some(dropout_seed(*seed, step, micro)), share)?;
     }
     Ok(sum / train.grad_accum as f64)
 }

@@ -56,8 +56,9 @@ impl Trainer {
         let mut faults = Faults::none();
         let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
         let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
-        let schedule =
-            faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let schedule = faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let network = growth::network(parameters, &model.facts());
+        let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
@@ -147,8 +148,10 @@ impl Trainer {
             ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
             // the last step is evaluated on the whole text, below
             let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
-            let is_best = if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
-            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps {
+            let is_best =
+                if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
+            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps
+            {
                 ledger.checkpoint(&self.snapshot(), is_best)?;
             }
         }
@@ -157,12 +160,15 @@ impl Trainer {
         Ok(Some(last))
     }
 
-    fn step(&mut self) -> Result<Step, Fault> {
+    /// One step and nothing else: no operation, no evaluation, no checkpoint.
+    ///
+    /// # Errors
+    /// What the step refuses.
+    pub fn step(&mut self) -> Result<Step, Fault> {
         let number = self.progress.step + 1;
         let done = step::run(
             number,
             &self.settings,
-            self.device,
             &self.corpus,
             &mut self.model,
             &mut self.guard,
@@ -187,7 +193,9 @@ impl Trainer {
             let applied = operation
                 .plan(&network(&self.model))
                 .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))
-                .inspect_err(|fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"))?;
+                .inspect_err(
+                    |fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"),
+                )?;
             let (frozen, unfrozen) = (applied.frozen.len(), applied.unfrozen.len());
             tracing::info!(operation = %name, step, kept = applied.kept, frozen, unfrozen, "operation_success");
             self.schedule.fired(step);

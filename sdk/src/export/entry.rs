@@ -51,6 +51,8 @@ impl Entry {
         let common = [
             ("sdk", env!("CARGO_PKG_VERSION").to_string()),
             ("rustc", env!("SDK_RUSTC").to_string()),
+            // 0 makes kernels many times slower
+            ("opt-level", env!("SDK_OPT_LEVEL").to_string()),
             // of the whole library: a strategy is chosen per binary, and this crate is compiled with it
             ("panic", if cfg!(panic = "unwind") { "unwind" } else { "abort" }.to_string()),
         ];

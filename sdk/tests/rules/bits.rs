@@ -6,7 +6,7 @@ use sdk::abi::{KernelCall, SlotDescriptor};
 use sdk::cpu::{self, Brain, Double, Isa, Single, Storage, from_bf16, to_bf16};
 use sdk::{Elementwise, Knob, Record, tape};
 
-use crate::rule_set::{AdamW, Approximate, Lion, Portable, Sgd};
+use crate::rule_set::{AdamW, Approximate, Lion, Portable, Sgd, rule};
 
 const LENGTHS: [usize; 9] = [1, 7, 8, 9, 63, 64, 65, 129, 4097];
 const STEPS: [f64; 3] = [1.0, 2.0, 1000.0];
@@ -269,6 +269,42 @@ fn any_address_will_do() {
         unsafe { cpu::update::<Lion, Single>(&call) };
         assert_eq!(x, bytes(&aligned.x), "{isa}");
         assert_eq!(slot, bytes(aligned.state[0].as_ref().unwrap()), "{isa}");
+    }
+}
+
+rule!(Larger(lr: knob(0.5, 0.0..=1.0, "")), (m: Slot::zeros().only_if(0.0)), h, step, [], |x, g, _s| x.max(g));
+rule!(Smaller(lr: knob(0.5, 0.0..=1.0, "")), (m: Slot::zeros().only_if(0.0)), h, step, [], |x, g, _s| x.min(g));
+rule!(Signed(lr: knob(0.5, 0.0..=1.0, "")), (m: Slot::zeros().only_if(0.0)), h, step, [], |x, _g, _s| x.sign());
+
+#[test]
+fn zeros_and_nans_are_compared_by_definition() {
+    const NAN: f32 = f32::NAN;
+    // x, g, larger, smaller, sign of x
+    let rows: [[f32; 5]; 8] = [
+        [1.0, 2.0, 2.0, 1.0, 1.0],
+        [-2.0, -3.0, -2.0, -3.0, -1.0],
+        [0.0, -0.0, -0.0, -0.0, 0.0],
+        [-0.0, 0.0, 0.0, 0.0, 0.0],
+        [NAN, 1.0, 1.0, 1.0, 0.0],
+        [1.0, NAN, NAN, NAN, 1.0],
+        [f32::INFINITY, 1.0, f32::INFINITY, 1.0, 1.0],
+        [f32::NEG_INFINITY, 1.0, 1.0, f32::NEG_INFINITY, -1.0],
+    ];
+    fn ran<R: Elementwise>(isa: Isa, rows: &[[f32; 5]]) -> Vec<u64> {
+        // long enough for whole tiles and a rest
+        let column = |k: usize| -> Vec<f32> { rows.iter().cycle().take(100).map(|row| row[k]).collect() };
+        let mut tensors = Tensors { x: column(0), g: column(1), state: vec![None] };
+        kernel::<R, Single>(isa, &[0.5], &[1.0, 100.0, 0.0], &mut tensors, 0, 100);
+        bits(&tensors)
+    }
+    let wanted = |k: usize| {
+        let column = rows.iter().cycle().take(100).map(|row| row[k]).collect();
+        bits(&Tensors { x: column, g: Vec::new(), state: Vec::new() })
+    };
+    for isa in Isa::all_of_this_machine() {
+        assert_eq!(ran::<Larger>(isa, &rows), wanted(2), "{isa}: max");
+        assert_eq!(ran::<Smaller>(isa, &rows), wanted(3), "{isa}: min");
+        assert_eq!(ran::<Signed>(isa, &rows), wanted(4), "{isa}: sign");
     }
 }
 

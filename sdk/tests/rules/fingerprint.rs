@@ -173,29 +173,42 @@ rule!(
     }
 );
 rule!(
-    /// Two pairs of slots, each leaning on itself …
-    Pairs(a: number()), (p: Slot::zeros(), q: Slot::zeros(), r: Slot::zeros(), s: Slot::zeros()), h, step, [],
+    /// Slots that change places in a round of three and a round of two: each alone looks like every other.
+    ThreeAndTwo(lr: number()),
+    (a: Slot::zeros(), b: Slot::zeros(), c: Slot::zeros(), d: Slot::zeros(), e: Slot::zeros()), h, step, [],
     |x, g, s| {
         let old = *s;
-        (s.p, s.q, s.r, s.s) = (old.q, old.p, old.s, old.r);
-        x - g * (old.p + old.q + old.r + old.s)
+        (s.a, s.b, s.c, s.d, s.e) = (old.b, old.c, old.a, old.e, old.d);
+        x - h.lr * g
     }
 );
 rule!(
-    /// … and a ring of four.
-    Ring(a: number()), (p: Slot::zeros(), q: Slot::zeros(), r: Slot::zeros(), s: Slot::zeros()), h, step, [],
+    /// The same, the round of two first.
+    TwoAndThree(lr: number()),
+    (a: Slot::zeros(), b: Slot::zeros(), c: Slot::zeros(), d: Slot::zeros(), e: Slot::zeros()), h, step, [],
     |x, g, s| {
         let old = *s;
-        (s.p, s.q, s.r, s.s) = (old.q, old.r, old.s, old.p);
-        x - g * (old.p + old.q + old.r + old.s)
+        (s.a, s.b, s.c, s.d, s.e) = (old.b, old.a, old.d, old.e, old.c);
+        x - h.lr * g
+    }
+);
+rule!(
+    /// One round of five: another rule.
+    Five(lr: number()),
+    (a: Slot::zeros(), b: Slot::zeros(), c: Slot::zeros(), d: Slot::zeros(), e: Slot::zeros()), h, step, [],
+    |x, g, s| {
+        let old = *s;
+        (s.a, s.b, s.c, s.d, s.e) = (old.b, old.c, old.d, old.e, old.a);
+        x - h.lr * g
     }
 );
 
 #[test]
-fn names_that_look_alike_at_first_are_told_apart_by_their_uses() {
+fn names_that_look_alike_are_told_apart_by_trying() {
     assert_eq!(print::<Alike>(), print::<AlikeTurned>());
     assert_ne!(print::<Alike>(), print::<AlikeShared>());
-    assert_ne!(print::<Pairs>(), print::<Ring>());
+    assert_eq!(print::<ThreeAndTwo>(), print::<TwoAndThree>());
+    assert_ne!(print::<ThreeAndTwo>(), print::<Five>());
 }
 
 rule!(WithDead(lr: number(), idle: number()), (m: Slot::zeros()), h, step, [], |x, g, s| {

@@ -3,7 +3,7 @@
 
 use sdk::*;
 
-/// Gradient descent that fails at step 3.
+/// Gradient descent that fails at step 10, which is after the eight of the probe at load.
 pub struct Fails;
 
 /// Its hyper-parameters.
@@ -45,9 +45,9 @@ impl Optimizer for Fails {
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        if step.t == 3.0 {
+        if step.t == 10.0 {
             return match h.how as u32 {
-                0 => Err("the rule gives up at step 3".into()),
+                0 => Err("the rule gives up at step 10".into()),
                 1 => x.reshape(&[-1, 0, 7]),
                 _ => state.absent.neg(),
             };
@@ -56,5 +56,5 @@ impl Optimizer for Fails {
     }
 }
 
-register!(Optimizer Fails, "fails", summary = "a fixture: fails at step 3", paper = "none: a fixture");
+register!(Optimizer Fails, "fails", summary = "a fixture: fails at step 10", paper = "none: a fixture");
 plugin!();
