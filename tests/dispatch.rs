@@ -184,6 +184,13 @@ fn an_unknown_label_is_refused_before_data_is_read() {
     assert!(!finished.stderr.contains("nowhere.txt: "), "{}", finished.stderr);
 }
 
+#[test]
+fn an_existing_run_does_not_hide_an_unknown_label() {
+    let shop = Workshop::new();
+    shop.train("run", &[]).expect(0);
+    shop.train("run", &["--optimizer", "lionn"]).expect(4).says(&["lionn", "already holds a run"]);
+}
+
 /// A registry of one plugin, written for a test.
 fn one_plugin(shop: &Workshop, library: &str, label: &str) {
     shop.write(

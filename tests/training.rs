@@ -162,6 +162,46 @@ fn resume_refuses_other_settings() {
 }
 
 #[test]
+fn resume_refuses_another_text_another_rule_and_another_directory() {
+    let shop = Workshop::new();
+    let entry = |defaults: &str| {
+        let library = support::library("adaptive").display().to_string();
+        let text = "[plugins]\nit = {library}\n\n[[optimizer]]\nlabel = \"adamw\"\nplugin = \"it\"\n{defaults}\n";
+        text.replace("{library}", &format!("{library:?}")).replace("{defaults}", defaults)
+    };
+    shop.write("registry.toml", entry(""));
+    shop.train("run", &[]).expect(0);
+    let before = shop.listing();
+
+    let (was, other) = (support::text(6000), support::text(6000).replace('a', "b"));
+    shop.write("text.txt", other);
+    shop.run(&["resume", "run"], &[]).expect(8).says(&["error[D121]", "sha256="]);
+    shop.write("text.txt", was);
+
+    shop.write("registry.toml", entry("defaults = { amsgrad = true }"));
+    shop.run(&["resume", "run"], &[]).expect(4).says(&["error[R031]", "adamw"]);
+    shop.write("registry.toml", entry(""));
+
+    let step = "--resume=run/checkpoints/step-00000008";
+    let args = ["train", "--config", "tiny.toml", step, "--run-dir", "other"];
+    shop.run(&args, &[]).expect(2).says(&["error[U003]", "other"]);
+    assert_eq!(shop.listing(), before, "nothing was written, nothing was removed");
+    shop.run(&["resume", "run"], &[]).expect(0);
+}
+
+#[test]
+fn an_older_checkpoint_gives_the_same_end() {
+    let shop = Workshop::new();
+    shop.train("run", &[]).expect(0);
+    let end = shop.hash("run");
+    let args = ["train", "--config", "tiny.toml", "--resume=run/checkpoints/step-00000004"];
+    shop.run(&args, &[]).expect(0);
+    assert_eq!(shop.hash("run"), end);
+    let steps: Vec<u64> = shop.metrics("run").iter().filter(|line| line.get("loss").is_some()).map(step).collect();
+    assert_eq!(steps, (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_corrupt_checkpoint_is_refused_and_the_previous_one_offered() {
     let shop = Workshop::new();
     shop.train("run", &[]).expect(0);

@@ -66,6 +66,14 @@ pub(super) fn named(folder: &Path, name: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
+/// Makes `latest` name this step: a run that goes on from an older checkpoint has left the later ones behind.
+///
+/// # Errors
+/// D105 it cannot be written.
+pub fn go_on_from(run: &RunDirectory, step: u64) -> Result<(), Fault> {
+    point(run, LATEST, step)
+}
+
 /// Makes the pointer `name` name this step, in one step.
 pub(super) fn point(run: &RunDirectory, name: &str, step: u64) -> Result<(), Fault> {
     let file = Path::new("checkpoints").join(name);

@@ -37,8 +37,8 @@ const RUNS: &str = "runs";
 enum Start {
     /// Step 0, in this folder or a new one.
     New(Option<PathBuf>),
-    /// This checkpoint of the run in this directory; step 0 where the run ended before its first.
-    From { directory: PathBuf, checkpoint: Option<PathBuf> },
+    /// The run in this directory: the checkpoint that was named, else its latest, else step 0.
+    From { directory: PathBuf, named: Option<PathBuf> },
 }
 
 /// `host train`.
@@ -46,15 +46,16 @@ enum Start {
 /// # Errors
 /// All that is wrong before work begins at once, or what ended the run.
 pub fn train(flags: &TrainFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
-    let told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
-    let start = start(flags.resume.as_ref(), told.0.settings.run.dir.as_deref())?;
-    let told = match &start {
-        Start::New(_) => told,
-        Start::From { directory, .. } => config::unchanged(told, &directory.join(CONFIG), &invocation.cwd),
-    };
+    let mut told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
+    let start = told.1.take(start(flags.resume.as_ref(), told.0.settings.run.dir.as_deref()));
+    if let Some(Start::From { directory, .. }) = &start {
+        told = config::unchanged(told, &directory.join(CONFIG), &invocation.cwd);
+    }
     let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
+    // without a start there is a fault, and then nothing is prepared
+    let start = start.unwrap_or(Start::New(None));
     if flags.dry_run {
-        return dry_run(&prepared);
+        return dry_run(&prepared, &start);
     }
     run(&prepared, start, invocation)
 }
@@ -85,29 +86,44 @@ fn start(resume: Option<&Resume>, directory: Option<&Path>) -> Result<Start, Fau
         (Some(Resume::Auto), None) => Err(Fault::new("U002", Exit::Usage, "`--resume` does not say what to resume")
             .hint("name the run with `--run-dir DIR`, or its folder with `--resume=DIR`")),
         (Some(Resume::Auto), Some(directory)) => match RunDirectory::holds_a_run(directory) {
-            true => from(directory),
+            true => Ok(Start::From { directory: directory.to_owned(), named: None }),
             false => Ok(Start::New(Some(directory.to_owned()))),
         },
-        (Some(Resume::Path(path)), _) if RunDirectory::holds_a_run(path) => from(path),
-        (Some(Resume::Path(path)), _) => {
-            let checkpoint = checkpoint::find(path)?;
-            let directory = checkpoint.ancestors().nth(2).unwrap_or(path).to_owned();
-            Ok(Start::From { directory, checkpoint: Some(checkpoint) })
+        (Some(Resume::Path(path)), directory) => {
+            let (run, named) = match RunDirectory::holds_a_run(path) {
+                true => (path.clone(), None),
+                false => {
+                    let checkpoint = checkpoint::find(path)?;
+                    (checkpoint.ancestors().nth(2).unwrap_or(path).to_owned(), Some(checkpoint))
+                }
+            };
+            let same = |other: &Path| matches!((other.canonicalize(), run.canonicalize()), (Ok(a), Ok(b)) if a == b);
+            match directory.filter(|other| !same(other)) {
+                None => Ok(Start::From { directory: run, named }),
+                Some(other) => Err(Fault::new("U003", Exit::Usage, "a run goes on in its own directory")
+                    .note("resumed", run.display().to_string())
+                    .note("named", other.display().to_string())
+                    .hint("leave the run directory away, or copy the run there and resume the copy")),
+            }
         }
     }
 }
 
-/// The last checkpoint of a run.
-fn from(directory: &Path) -> Result<Start, Fault> {
-    let checkpoint = checkpoint::find_latest(directory)?;
-    Ok(Start::From { directory: directory.to_owned(), checkpoint })
+/// Where a run goes on; none is step 0.
+fn checkpoint_of(directory: &Path, named: Option<&PathBuf>) -> Result<Option<PathBuf>, Fault> {
+    named.map_or_else(|| checkpoint::find_latest(directory), |named| Ok(Some(named.clone())))
 }
 
 /// Checks all that a run checks, shows what would run, and writes nothing.
-fn dry_run(prepared: &Prepared) -> anyhow::Result<Exit> {
+fn dry_run(prepared: &Prepared, start: &Start) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     screen.line(&prepared.trace);
-    let trainer = Trainer::new(prepared)?;
+    let mut trainer = Trainer::new(prepared)?;
+    if let Start::From { directory, named } = start
+        && let Some(checkpoint) = checkpoint_of(directory, named.as_ref())?
+    {
+        trainer.restore(checkpoint::load(&checkpoint)?)?;
+    }
     announce(prepared, &trainer, &trainer.groups(), &screen);
     stdout::print(&config_toml(&prepared.resolved.settings)).map(|()| Exit::Ok)
 }
@@ -120,19 +136,25 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let signals = Signals::install()?;
 
     let mut trainer = Trainer::new(prepared)?;
-    let resumed_at = match &start {
-        Start::New(_) => None,
-        Start::From { checkpoint, .. } => {
-            if let Some(checkpoint) = checkpoint {
-                trainer.restore(checkpoint::load(checkpoint)?)?;
+    let groups = trainer.groups();
+    let (directory, record) = match &start {
+        Start::New(path) => {
+            announce(prepared, &trainer, &groups, &screen);
+            begin(prepared, &trainer, path.as_deref(), invocation)?
+        }
+        Start::From { directory, named } => {
+            // locked and cleared of what a killed process left, before its checkpoints are looked at
+            let directory = RunDirectory::open(directory, Purpose::Resume)?;
+            let mut record = Record::read(directory.path())?;
+            if let Some(checkpoint) = checkpoint_of(directory.path(), named.as_ref())? {
+                trainer.restore(checkpoint::load(&checkpoint)?)?;
+                checkpoint::go_on_from(&directory, trainer.progress().step)?;
             }
-            Some(trainer.progress().step)
+            record.resume(trainer.progress().step, invocation.argv.clone());
+            announce(prepared, &trainer, &groups, &screen);
+            (directory, record)
         }
     };
-    let groups = trainer.groups();
-    announce(prepared, &trainer, &groups, &screen);
-
-    let (directory, record) = open(prepared, &trainer, start, resumed_at, invocation)?;
     log.attach(directory.stream("log.jsonl")?)?;
     let terms = Terms {
         keep_last: prepared.resolved.settings.run.keep_last,
@@ -146,10 +168,13 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     });
     ledger.close_bar();
     match outcome {
-        Ok(Some(last)) => {
-            finish(prepared, &trainer, &groups, &mut ledger, &last)?;
-            Ok(Exit::Ok)
-        }
+        Ok(Some(last)) => match finish(prepared, &trainer, &groups, &mut ledger, &last) {
+            Ok(text) => {
+                end(&mut ledger, Exit::Ok)?;
+                stdout::print(&text).map(|()| Exit::Ok)
+            }
+            Err(fault) => failed(&mut ledger, fault),
+        },
         Ok(None) => {
             let path = ledger.directory.path().display().to_string();
             tracing::warn!(
@@ -161,13 +186,16 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
             end(&mut ledger, Exit::Stopped)?;
             Ok(Exit::Stopped)
         }
-        Err(fault) => {
-            ledger.record.faults.push(fault.to_string());
-            // the fault that ended the run is what is reported, also where the record cannot be written
-            let _ = end(&mut ledger, fault.exit);
-            Err(fault.into())
-        }
+        Err(fault) => failed(&mut ledger, fault),
     }
+}
+
+/// Says in the record what ended the run.
+fn failed(ledger: &mut Ledger, fault: Fault) -> anyhow::Result<Exit> {
+    ledger.record.faults.push(fault.to_string());
+    // the fault that ended the run is what is reported, also where the record cannot be written
+    let _ = end(ledger, fault.exit);
+    Err(fault.into())
 }
 
 fn end(ledger: &mut Ledger, exit: Exit) -> Result<(), Fault> {
@@ -175,34 +203,22 @@ fn end(ledger: &mut Ledger, exit: Exit) -> Result<(), Fault> {
     ledger.record.write(&ledger.directory)
 }
 
-/// Opens the run directory and the record of the run. The first thing that is written.
-fn open(
+/// Opens the run directory and the record of a run that begins. The first thing that is written.
+fn begin(
     prepared: &Prepared,
     trainer: &Trainer,
-    start: Start,
-    resumed_at: Option<u64>,
+    path: Option<&Path>,
     invocation: &Invocation,
 ) -> anyhow::Result<(RunDirectory, Record)> {
     let settings = &prepared.resolved.settings;
-    let (directory, mut record) = match start {
-        Start::From { directory, .. } => {
-            let directory = RunDirectory::open(&directory, Purpose::Resume)?;
-            let mut record = Record::read(directory.path())?;
-            record.resume(resumed_at.unwrap_or(0), invocation.argv.clone());
-            return Ok((directory, record));
-        }
-        Start::New(Some(path)) => (RunDirectory::open(&path, Purpose::New)?, record(prepared, trainer, invocation)),
-        Start::New(None) => {
-            let label = &settings.optimizer.label;
-            let made = RunDirectory::make_under(Path::new(RUNS), label, settings.seed, Utc::now())?;
-            (made, record(prepared, trainer, invocation))
-        }
+    let directory = match path {
+        Some(path) => RunDirectory::open(path, Purpose::New)?,
+        None => RunDirectory::make_under(Path::new(RUNS), &settings.optimizer.label, settings.seed, Utc::now())?,
     };
-    record.status = Status::Running;
-    directory.write(CONFIG, config_toml(&prepared.resolved.settings).as_bytes())?;
+    directory.write(CONFIG, config_toml(settings).as_bytes())?;
     let origins = serde_json::to_string_pretty(&prepared.resolved.origins.to_json()).context("origins as JSON")?;
     directory.write("config.origin.json", origins.as_bytes())?;
-    Ok((directory, record))
+    Ok((directory, record(prepared, trainer, invocation)))
 }
 
 fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Record {
@@ -330,14 +346,14 @@ fn main_lr(prepared: &Prepared) -> Option<f64> {
     }
 }
 
-/// Results, plots, report, sample.
+/// Results, plots, report, sample; gives what people are shown.
 fn finish(
     prepared: &Prepared,
     trainer: &Trainer,
     groups: &[GroupRow],
     ledger: &mut Ledger,
     last: &Evaluation,
-) -> anyhow::Result<()> {
+) -> Result<String, Fault> {
     let settings = &prepared.resolved.settings;
     let floor = trainer.corpus().floor_bpb;
     let best = trainer.progress().best.as_ref();
@@ -380,7 +396,6 @@ fn finish(
         trace: prepared.trace.clone(),
     };
     ledger.directory.write("report.html", report.html().as_bytes())?;
-    end(ledger, Exit::Ok)?;
 
     let mut text = format!("training loss, nats per token\n{}\n\n", terminal_plot(&train_loss, 72, 12));
     if let Some(sample) = sample {
@@ -389,7 +404,7 @@ fn finish(
     for (name, value) in results {
         text.push_str(&format!("{name:<16}{value}\n"));
     }
-    stdout::print(&text)
+    Ok(text)
 }
 
 fn results(trainer: &Trainer, ledger: &Ledger, last: &Evaluation) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@
 //! | code | exit | fault |
 //! |---|---|---|
 //! | C070 | 3 | an operation waits for no step, or beyond the last one |
-//! | C071 | 3 | a hyper-parameter does not fit the plugin's schema |
+//! | C071 | 4 | a hyper-parameter does not fit the plugin's schema |
 //! | D070 | 8 | a saved position does not fit the schedule |
 //! | P030 | 5 | a plan does not fit the network |
 //! | P031 | 5 | a plan asks for what this host cannot carry |

@@ -35,7 +35,7 @@ impl Operation {
         let mut hyper = loaded.defaults();
         for (name, value) in &settings.hyper {
             let read = loaded.hyper(name, value).map_err(|unfit| {
-                let fault = Fault::new("C071", Exit::Config, unfit.message).at(place);
+                let fault = Fault::new("C071", Exit::Registry, unfit.message).at(place);
                 unfit.hint.into_iter().fold(fault, Fault::hint)
             });
             if let Some((index, value)) = faults.take(read) {

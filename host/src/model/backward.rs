@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{Gpt, gpt::refused, network::Network, parameter::Parameter, pass::Pass};
-use crate::{fault::Fault, rules::threads};
+use crate::{config::settings::Format, fault::Fault, rules::threads};
 
 /// Some sequences of a batch with the parameters they see.
 struct Share {
@@ -52,7 +52,10 @@ impl Gpt {
     ) -> Result<f64, Fault> {
         let sequences = tokens.size().first().map_or(0, |&n| n.max(0) as usize);
         let dropped = dropout_seed.is_some() && self.settings().dropout > 0.0;
-        let shares = if self.device() == Device::Cpu && !dropped { threads::count().min(sequences) } else { 1 };
+        // Gradients of shares would be rounded to bf16 before they are summed.
+        let is_rounded = self.format() == Format::Bf16;
+        let shares =
+            if self.device() == Device::Cpu && !dropped && !is_rounded { threads::count().min(sequences) } else { 1 };
         if shares > 1 {
             return self.backward_in_shares(tokens, targets, scale, shares).map_err(refused);
         }

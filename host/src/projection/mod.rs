@@ -6,7 +6,7 @@
 //! | code | exit | fault |
 //! |---|---|---|
 //! | C060 | 3 | a pattern takes no parameter |
-//! | C061 | 3 | a hyper-parameter does not fit the plugin's schema |
+//! | C061 | 4 | a hyper-parameter does not fit the plugin's schema |
 //! | C062 | 3 | an input is missing, or the plugin asks for no such input |
 //! | D060 | 8 | a file of inputs cannot be read |
 //! | D061 | 8 | a file of inputs does not fit the network: a tensor is missing, unknown, of another type or not finite |

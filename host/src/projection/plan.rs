@@ -14,7 +14,7 @@ use crate::{
     fault::{Exit, Fault, Faults, nearest},
     model::Parameter,
     optim::pattern,
-    registry::{Catalogue, Kind},
+    registry::{Catalogue, Kind, Loaded},
 };
 
 /// The projections of a run, in the order in which they are applied.
@@ -53,17 +53,51 @@ impl Projections {
         let mut faults = Faults::none();
         let mut all = Vec::new();
         for (index, one) in settings.iter().enumerate() {
-            let place = format!("projection[{index}]  label = \"{}\"", one.label);
-            all.extend(faults.take(planned(one, catalogue, params, &place)));
+            all.extend(faults.take(planned(one, catalogue, params, &place(index, one))));
         }
         faults.check()?;
         Ok(Projections { all })
+    }
+
+    /// Checks what can be known before the network is: every hyper-parameter of every projection.
+    ///
+    /// # Errors
+    /// C061 for each that does not fit.
+    pub fn check(settings: &[ProjectionSettings], catalogue: &Catalogue) -> Result<(), Faults> {
+        let mut faults = Faults::none();
+        for (index, one) in settings.iter().enumerate() {
+            if let Some(loaded) = catalogue.get(Kind::Projection, &one.label) {
+                faults.take(hyper_of(one, loaded, &place(index, one)));
+            }
+        }
+        faults.check()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
+}
+
+/// Where a projection stands, for faults.
+fn place(index: usize, one: &ProjectionSettings) -> String {
+    format!("projection[{index}]  label = \"{}\"", one.label)
+}
+
+/// The plugin's defaults and the registry's under what the settings say.
+fn hyper_of(settings: &ProjectionSettings, loaded: &Loaded, place: &str) -> Result<Vec<f64>, Faults> {
+    let mut faults = Faults::none();
+    let mut hyper = loaded.defaults();
+    for (name, value) in &settings.hyper {
+        let read = loaded.hyper(name, value).map_err(|unfit| {
+            let fault = Fault::new("C061", Exit::Registry, unfit.message).at(place);
+            unfit.hint.into_iter().fold(fault, Fault::hint)
+        });
+        if let Some((index, value)) = faults.take(read) {
+            hyper[index] = value;
+        }
+    }
+    faults.check().map(|()| hyper)
 }
 
 fn planned(
@@ -79,16 +113,7 @@ fn planned(
         return Err(Fault::new("R001", Exit::Registry, text).at(place).into());
     };
     let mut faults = Faults::none();
-    let mut hyper = loaded.defaults();
-    for (name, value) in &settings.hyper {
-        let read = loaded.hyper(name, value).map_err(|unfit| {
-            let fault = Fault::new("C061", Exit::Config, unfit.message).at(place);
-            unfit.hint.into_iter().fold(fault, Fault::hint)
-        });
-        if let Some((index, value)) = faults.take(read) {
-            hyper[index] = value;
-        }
-    }
+    let hyper = faults.take(hyper_of(settings, loaded, place)).unwrap_or_default();
     let taken = |(_, parameter): &(usize, &Parameter)| pattern::matches(&settings.pattern, &parameter.name);
     let taken: Vec<(usize, &Parameter)> = params.iter().enumerate().filter(taken).collect();
     if taken.is_empty() {

@@ -58,11 +58,12 @@ pub struct ProjectionReport {
 
 impl Projections {
     /// Replaces the gradient of every parameter that is projected by what its plugins keep of it, one projection after
-    /// the other. Parameters that are frozen or have no gradient are left out.
+    /// the other. Parameters that are frozen, have no gradient, or are to be skipped (as
+    /// [`GradNorm::non_finite`](crate::optim::clip::GradNorm)) are left out.
     ///
     /// # Errors
     /// What a plugin reports, and P020. Gradients of earlier parameters have then been replaced already.
-    pub fn apply(&mut self, params: &mut [Parameter]) -> Result<Vec<ProjectionReport>, Fault> {
+    pub fn apply(&mut self, params: &mut [Parameter], skip: &[bool]) -> Result<Vec<ProjectionReport>, Fault> {
         let mut reports = Vec::new();
         for planned in &self.all {
             planned.plugin.ready()?;
@@ -72,7 +73,7 @@ impl Projections {
                     return Err(Fault::new("P020", Exit::Bug, text));
                 };
                 let mut g = parameter.tensor.grad();
-                if parameter.frozen || !g.defined() {
+                if parameter.frozen || !g.defined() || skip.get(member.index) == Some(&true) {
                     continue;
                 }
                 let (kept, metrics) = project(planned, member, &g)?;
@@ -114,6 +115,9 @@ fn project(planned: &Planned, member: &Member, g: &Tensor) -> Result<(Tensor, Ve
     let kept = kept.ok_or_else(|| unfit("nothing".to_owned()))?;
     if (kept.size(), kept.kind(), kept.device()) != (wide.size(), wide.kind(), wide.device()) {
         return Err(unfit(format!("{:?} {:?}, not {:?} {:?},", kept.kind(), kept.size(), wide.kind(), wide.size())));
+    }
+    if kept.f_isfinite().and_then(|finite| finite.f_all()?.f_int64_value(&[])).map_err(torch)? == 0 {
+        return Err(unfit("numbers that are not finite".to_owned()));
     }
     Ok((kept.f_to_kind(g.kind()).map_err(torch)?, metrics))
 }

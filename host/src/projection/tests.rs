@@ -105,7 +105,7 @@ fn closed_forms() {
         let mut params = [parameter("a", kind, Some(&[3.0, -4.0, 12.0]))];
         let along = |share, direction: &[f64]| remove_from(0, "a", share, direction, kind);
         let all = vec![along(1.0, &[1.0, 0.0, 0.0]), along(0.5, &[0.0, 0.0, 1.0])];
-        let reports = Projections { all }.apply(&mut params).unwrap();
+        let reports = Projections { all }.apply(&mut params, &[]).unwrap();
         assert_eq!(grad(&params[0]), [0.0, -4.0, 6.0], "{kind:?}");
         assert_eq!(params[0].tensor.grad().kind(), kind);
         let dots: Vec<_> = reports.iter().map(|report| (&*report.parameter, &*report.label, &report.metrics)).collect();
@@ -114,7 +114,7 @@ fn closed_forms() {
     }
     let mut params = [parameter("a", Kind::Double, Some(&[3.0, -4.0, 12.0]))];
     let all = vec![remove_from(0, "a", 1.0, &[0.6, 0.8, 0.0], Kind::Double)];
-    let reports = Projections { all }.apply(&mut params).unwrap();
+    let reports = Projections { all }.apply(&mut params, &[]).unwrap();
     let dot = reports[0].metrics[0].1;
     assert!((dot + 1.4).abs() < 1e-15);
     let expected = [3.84, -2.88, 12.0];
@@ -135,7 +135,7 @@ fn untouched_gradients_keep_their_bits() {
             remove_from(1, "b", 1.0, &[1.0, 1.0, 1.0], kind),
             remove_from(2, "c", 1.0, &[1.0, 1.0, 1.0], kind),
         ];
-        let reports = Projections { all }.apply(&mut params).unwrap();
+        let reports = Projections { all }.apply(&mut params, &[]).unwrap();
         assert_eq!(reports.len(), 1);
         for (parameter, before) in params.iter().zip(before) {
             let bits = |tensor: &Tensor| crate::tensor::bytes::to_bytes(tensor).unwrap();
@@ -151,14 +151,14 @@ fn failures_are_faults_and_name_the_parameter() {
     for (share, code, part) in table {
         let mut params = [parameter("a", Kind::Double, Some(&[3.0, -4.0, 12.0]))];
         let all = vec![remove_from(0, "a", share, &[1.0, 0.0, 0.0], Kind::Double)];
-        let fault = Projections { all }.apply(&mut params).unwrap_err();
+        let fault = Projections { all }.apply(&mut params, &[]).unwrap_err();
         assert_eq!((fault.code, fault.exit), (code, Exit::Plugin));
         assert!(fault.message.contains(part) && fault.to_string().contains('a'), "{fault}");
         assert_eq!(grad(&params[0]), [3.0, -4.0, 12.0]);
     }
     let mut params = [parameter("b", Kind::Double, Some(&[0.0; 3]))];
     let all = vec![remove_from(0, "a", 1.0, &[1.0, 0.0, 0.0], Kind::Double)];
-    assert_eq!(Projections { all }.apply(&mut params).unwrap_err().exit, Exit::Bug);
+    assert_eq!(Projections { all }.apply(&mut params, &[]).unwrap_err().exit, Exit::Bug);
 }
 
 /// A file of inputs with these tensors.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Progress, step::Step};
 use crate::{
-    checkpoint::{self, Keep, Saved, Snapshot},
+    checkpoint::{self, Keep, Snapshot},
     evaluation::Evaluation,
     fault::Fault,
     metrics::{self, EvalMetrics, EventWriter, MetricsWriter, StepMetrics, Trajectory, progress::Shown},
@@ -25,7 +25,7 @@ pub struct Ledger {
     metrics: MetricsWriter,
     events: EventWriter,
     bar: metrics::Progress,
-    last: Option<Saved>,
+    saved_step: Option<u64>,
 }
 
 /// What does not change while a run goes.
@@ -50,8 +50,7 @@ impl Ledger {
         progress: &Progress,
         screen: &Screen,
     ) -> Result<Ledger, Fault> {
-        record.write(&directory)?;
-        Ok(Ledger {
+        let ledger = Ledger {
             keep_last: terms.keep_last,
             base_lr: terms.base_lr,
             bytes_per_token: terms.bytes_per_token,
@@ -59,10 +58,12 @@ impl Ledger {
             metrics: MetricsWriter::resume(&directory, progress.step)?,
             events: EventWriter::begin(&directory, progress.step, Utc::now())?,
             bar: metrics::Progress::begin(screen, progress.step, record.steps),
-            last: None,
+            saved_step: None,
             directory,
             record,
-        })
+        };
+        ledger.record.write(&ledger.directory)?;
+        Ok(ledger)
     }
 
     /// Books a step.
@@ -122,6 +123,9 @@ impl Ledger {
     /// # Errors
     /// `D105` where it cannot be written; the one before is whole.
     pub fn checkpoint(&mut self, snapshot: &Snapshot, is_best: bool) -> Result<(), Fault> {
+        if self.saved_step == Some(snapshot.step) && !is_best {
+            return Ok(());
+        }
         self.metrics.sync()?;
         let saved = checkpoint::save(&self.directory, snapshot, Keep { last: self.keep_last, best: is_best })?;
         tracing::debug!(step = snapshot.step, bytes = saved.bytes, "checkpoint {}", saved.path.display());
@@ -129,7 +133,7 @@ impl Ledger {
         self.record.parameter_hash = Some(saved.parameter_hash.clone());
         self.record.trajectory_hash = Some(self.trajectory.hex());
         self.record.write(&self.directory)?;
-        self.last = Some(saved);
+        self.saved_step = Some(snapshot.step);
         Ok(())
     }
 

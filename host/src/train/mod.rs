@@ -4,6 +4,7 @@
 //! room of its own; this one only says it.
 
 mod ledger;
+mod lineage;
 pub mod prepare;
 mod progress;
 pub mod step;

@@ -11,6 +11,7 @@ use crate::{
     growth::{self, Schedule},
     model::Gpt,
     optim::{labels_wanted, param_groups},
+    projection::Projections,
     registry::{Catalogue, Kind, Registry},
 };
 
@@ -45,10 +46,8 @@ pub fn prepare(
     let place = |key: &str| place(&resolved, key);
     let wanted = labels_wanted(&resolved.settings, &registry, &place);
     let Some(catalogue) = faults.take(registry.resolve(&wanted)) else { return Err(faults) };
-    if faults.0.is_empty() {
-        fill_defaults(&mut resolved, &catalogue);
-        faults.take(outline(&resolved, &catalogue));
-    }
+    fill_defaults(&mut resolved, &catalogue);
+    faults.take(outline(&resolved, &catalogue));
     faults.check()?;
 
     let reported = catalogue.get(Kind::Optimizer, &resolved.settings.optimizer.label);
@@ -93,6 +92,7 @@ fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let mut faults = Faults::none();
     let source = |key: &str| source(resolved, key);
     faults.take(param_groups::plan(settings, &source, catalogue, network.parameters()));
+    faults.take(Projections::check(&settings.projection, catalogue));
     let outline = growth::network(network.parameters(), &network.facts());
     let schedule = Schedule::plan(&settings.schedule, catalogue, settings.train.steps);
     faults.take(schedule.and_then(|schedule| Ok(schedule.rehearse(&outline)?)));

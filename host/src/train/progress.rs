@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::lineage::Lineage;
 use crate::{
     fault::{Exit, Fault},
     growth,
@@ -30,6 +31,8 @@ pub struct Progress {
     pub best: Option<Best>,
     /// Hash over (step, loss bits, gradient-norm bits) of every step so far.
     pub trajectory: String,
+    /// What the run is made of besides its settings.
+    pub lineage: Lineage,
     /// The characters of the vocabulary in the order of their tokens; none where tokens are bytes.
     pub vocabulary: Option<String>,
 }

@@ -46,7 +46,7 @@ pub fn run(
     let norm = clip::measure(model.parameters())?;
     let skipped = guard.check(model.parameters(), &norm, step)?;
     clip::scale(model.parameters(), clip::factor(norm.norm, train.grad_clip))?;
-    let projections = projections.apply(model.parameters_mut())?;
+    let projections = projections.apply(model.parameters_mut(), &norm.non_finite)?;
     let lr_factor = lr_schedule::factor(&settings.lr_schedule, step, train.steps);
     optim.step(model.parameters_mut(), lr_factor, norm.norm, &norm.non_finite)?;
     for parameter in model.parameters_mut() {

@@ -9,18 +9,19 @@ use tch::Device;
 use super::{
     Prepared, Progress,
     ledger::Ledger,
+    lineage::Lineage,
     prepare,
     progress::Best,
     step::{self, Step},
 };
 use crate::{
     checkpoint::Snapshot,
-    config::Settings,
+    config::{self, Settings, settings::Format},
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
     growth::{self, Schedule},
-    model::Gpt,
+    model::{self, Gpt},
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
     run::Signals,
@@ -47,7 +48,9 @@ impl Trainer {
     /// All faults of the data, or all of groups, projections and operations.
     pub fn new(prepared: &Prepared) -> Result<Trainer, Faults> {
         let settings = prepared.resolved.settings.clone();
-        let device = device::open(settings.device)?;
+        // f64 is for checking numbers, on the CPU
+        let wanted = if settings.format == Format::F64 { config::settings::Device::Cpu } else { settings.device };
+        let device = device::open(wanted)?;
         let corpus = Corpus::load(&settings.data, settings.model.block_size)?;
         let vocabulary = corpus.tokenizer.vocabulary();
         let model = Gpt::new(&settings.model, corpus.tokenizer.vocab_size(), settings.seed, settings.format, device)?;
@@ -62,7 +65,8 @@ impl Trainer {
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
-                let progress = Progress { vocabulary, ..Progress::default() };
+                let lineage = Lineage::of(prepared, &corpus, &optim.table(), device);
+                let progress = Progress { vocabulary, lineage, ..Progress::default() };
                 Ok(Trainer { settings, device, corpus, model, optim, projections, schedule, guard, progress })
             }
             _ => Err(faults),
@@ -101,9 +105,10 @@ impl Trainer {
     pub fn restore(&mut self, snapshot: Snapshot) -> Result<(), Faults> {
         let progress = Progress::from_state(snapshot.state)?;
         if progress.vocabulary != self.progress.vocabulary {
-            let fault = Fault::new("D121", Exit::Data, "the vocabulary of the data is not that of the checkpoint");
+            let fault = Fault::new("D122", Exit::Data, "the vocabulary of the data is not that of the checkpoint");
             return Err(fault.hint("resume with the data the run began with").into());
         }
+        self.progress.lineage.check(&progress.lineage)?;
         self.model.check(&snapshot.model)?;
         self.schedule.restore(&progress.schedule)?;
         self.optim.load_state(snapshot.optimizer, progress.counts.clone())?;
@@ -115,18 +120,29 @@ impl Trainer {
     }
 
     /// All that is needed to go on from here.
-    pub fn snapshot(&mut self) -> Snapshot {
+    ///
+    /// # Errors
+    /// `N006` where a parameter is not finite: nobody could go on from that.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Fault> {
         let parameters = self.model.parameters();
+        for parameter in parameters {
+            let finite = parameter.tensor.f_isfinite().and_then(|finite| finite.f_all()?.f_int64_value(&[]));
+            if finite.map_err(model::refused)? == 0 {
+                let text = format!("parameter `{}` is not finite after step {}", parameter.name, self.progress.step);
+                return Err(Fault::new("N006", Exit::Diverged, text)
+                    .hint("lower the learning rate or clip harder; the last checkpoint is whole"));
+            }
+        }
         self.progress.counts = self.optim.counts();
         self.progress.schedule = self.schedule.position();
         self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
-        Snapshot {
+        Ok(Snapshot {
             step: self.progress.step,
             model: parameters.iter().map(|parameter| (parameter.name.clone(), parameter.handle())).collect(),
             optimizer: self.optim.state(),
             state: self.progress.to_state(),
-        }
+        })
     }
 
     /// Trains to the last step, or to the step in which a stop was requested. Gives the evaluation of the whole
@@ -138,7 +154,7 @@ impl Trainer {
         let steps = self.settings.train.steps;
         while self.progress.step < steps {
             if signals.stop_requested() {
-                ledger.checkpoint(&self.snapshot(), false)?;
+                ledger.checkpoint(&self.snapshot()?, false)?;
                 return Ok(None);
             }
             self.operate()?;
@@ -150,13 +166,13 @@ impl Trainer {
             let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
             let is_best =
                 if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
-            if (is_best || is_due(self.progress.step, self.settings.run.checkpoint_every)) && self.progress.step < steps
-            {
-                ledger.checkpoint(&self.snapshot(), is_best)?;
+            let every = self.settings.run.checkpoint_every;
+            if every > 0 && (is_best || is_due(self.progress.step, every)) && self.progress.step < steps {
+                ledger.checkpoint(&self.snapshot()?, is_best)?;
             }
         }
         let (last, is_best) = self.evaluate(None, ledger)?;
-        ledger.checkpoint(&self.snapshot(), is_best)?;
+        ledger.checkpoint(&self.snapshot()?, is_best)?;
         Ok(Some(last))
     }
 
@@ -189,7 +205,8 @@ impl Trainer {
     fn operate(&mut self) -> Result<(), Fault> {
         while let Some(operation) = self.schedule.due(self.progress.step) {
             let (name, step) = (operation.name().to_string(), self.progress.step);
-            tracing::info!(operation = %name, step, "operation_start");
+            let note = operation.note().unwrap_or_default();
+            tracing::info!(operation = %name, step, note, "operation_start");
             let applied = operation
                 .plan(&network(&self.model))
                 .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))

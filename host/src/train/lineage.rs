@@ -1,0 +1,128 @@
+//! What a run is made of besides its settings: the text, the rules behind its labels, its parameter groups, the machine.
+//! Compared when a run goes on, so that a resumed run is the run that began.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use super::Prepared;
+use crate::{
+    data::Corpus,
+    fault::{Exit, Fault, Faults},
+    optim::GroupRow,
+    rules::threads,
+    tensor::device,
+};
+
+/// Kept in every checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// SHA-256 over training and validation text.
+    pub data: String,
+    /// Fingerprint of the rule behind each label, where it has one; else the hash of its library.
+    pub rules: BTreeMap<String, String>,
+    /// A line per parameter group: what it takes, its optimizer, every hyper-parameter.
+    pub groups: Vec<String>,
+    /// Where tensors live.
+    pub device: String,
+    /// Threads of libtorch; on the CPU they decide how sums are split, and so the last bits.
+    pub threads: usize,
+}
+
+impl Lineage {
+    /// That of a run about to begin or to go on.
+    pub fn of(prepared: &Prepared, corpus: &Corpus, groups: &[GroupRow], on: Device) -> Lineage {
+        let rules = prepared.catalogue.iter().map(|loaded| {
+            let rule = loaded.fingerprint().unwrap_or(&loaded.library.sha256);
+            (format!("{} {}", loaded.kind.name(), loaded.label), rule.to_string())
+        });
+        let group = |row: &GroupRow| {
+            let hyper: Vec<String> = row.hyper.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
+            format!("{}: {} {}", row.takes, row.optimizer, hyper.join(" "))
+        };
+        Lineage {
+            data: corpus.sha256.clone(),
+            rules: rules.collect(),
+            groups: groups.iter().map(group).collect(),
+            device: device::name(on),
+            threads: threads::count(),
+        }
+    }
+
+    /// Whether a run that began as `begun` goes on as this one. Another device or number of threads is said, not
+    /// refused: the run goes on, with other last bits.
+    ///
+    /// # Errors
+    /// `D121` another text, `R031` another rule behind a label, `R032` other groups or hyper-parameters.
+    pub fn check(&self, begun: &Lineage) -> Result<(), Faults> {
+        let mut faults = Faults::none();
+        if self.data != begun.data {
+            let fault = Fault::new("D121", Exit::Data, "the text is not the one the run began with");
+            faults.push(
+                fault
+                    .note("began with", format!("sha256={}", begun.data))
+                    .note("now", format!("sha256={}", self.data))
+                    .hint("put the text back, or start another run"),
+            );
+        }
+        for (label, rule) in &begun.rules {
+            let now = self.rules.get(label).map_or("none", String::as_str);
+            if now != rule {
+                let text = format!("{label} is not the rule the run began with");
+                let fault = Fault::new("R031", Exit::Registry, text).note("began with", rule).note("now", now);
+                faults.push(fault.hint("put the plugin and the registry's defaults back, or start another run"));
+            }
+        }
+        if self.groups != begun.groups {
+            let text = "the parameter groups are not those the run began with";
+            let fault = Fault::new("R032", Exit::Registry, text).note("began with", begun.groups.join("; "));
+            faults.push(
+                fault
+                    .note("now", self.groups.join("; "))
+                    .hint("put the registry's defaults and companions back, or start another run"),
+            );
+        }
+        if (&self.device, self.threads) != (&begun.device, begun.threads) {
+            tracing::warn!(
+                "the run began on {} with {} threads and goes on on {} with {}: last bits may differ",
+                begun.device,
+                begun.threads,
+                self.device,
+                self.threads
+            );
+        }
+        faults.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineage() -> Lineage {
+        Lineage {
+            data: "a".into(),
+            rules: BTreeMap::from([("optimizer lion".to_string(), "1".to_string())]),
+            groups: vec!["all the rest: lion lr=1".into()],
+            device: "cpu".into(),
+            threads: 2,
+        }
+    }
+
+    #[test]
+    fn what_decides_numbers_must_be_the_same() {
+        let same = Lineage { threads: 1, ..lineage() };
+        assert!(same.check(&lineage()).is_ok(), "threads are said, not refused");
+        let rules = BTreeMap::from([("optimizer lion".to_string(), "2".to_string())]);
+        let cases = [
+            (Lineage { data: "b".into(), ..lineage() }, "D121"),
+            (Lineage { rules, ..lineage() }, "R031"),
+            (Lineage { groups: vec!["all the rest: lion lr=2".into()], ..lineage() }, "R032"),
+        ];
+        for (now, code) in cases {
+            let faults = now.check(&lineage()).unwrap_err();
+            assert_eq!(faults.0.iter().map(|fault| fault.code).collect::<Vec<_>>(), [code]);
+        }
+    }
+}
