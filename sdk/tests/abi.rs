@@ -111,3 +111,10 @@ fn tables_are_as_published() {
     let golden = include_str!("abi/tables.txt");
     assert!(text == golden, "the tables differ from sdk/tests/abi/tables.txt; they are now:\n{text}");
 }
+
+/// abi_stable compares the version of the package that defines a type, and refuses another minor of 0.x and another major.
+/// So leaving this range refuses every plugin built before: it is a new `MAJOR`.
+#[test]
+fn the_package_version_stays_in_the_range_that_older_plugins_load_in() {
+    assert_eq!((sdk::abi::MAJOR, env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR")), (1, "0", "1"));
+}

@@ -24,7 +24,8 @@ pub use plugin_tables::{
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 
-/// Two sides with different majors do not talk.
+/// Two sides with different majors do not talk. The package's own version is tied to it: abi_stable refuses types of an
+/// incompatible version of the package that defines them.
 pub const MAJOR: u32 = 1;
 /// Raised when a table gains a function or an id appears. A plugin requires the minor of what it uses, not this one.
 pub const MINOR: u32 = 0;
