@@ -155,8 +155,20 @@ impl Replay<'_> {
                     return Err(format!("the gradient of p{p} was changed in step {step}"));
                 }
                 let reference = outs[p].get(step as i64).to_kind(Dtype::Double);
-                let off = (param.tensor.detach().to_kind(Dtype::Double) - reference).abs().max().double_value(&[]);
-                worst = worst.max(if off.is_nan() { f64::INFINITY } else { off });
+                worst = worst.max(distance(&param.tensor.detach(), &reference));
+            }
+        }
+        if self.tensors.names().iter().any(|key| key.starts_with(&format!("out/{name}/{ty}/eval/"))) {
+            let weights = optim.eval_weights(&params).map_err(|fault| fault.to_string())?;
+            if weights.len() != count {
+                return Err(format!(
+                    "{} of {count} parameters have weights of their own to evaluate at",
+                    weights.len()
+                ));
+            }
+            for (p, found) in weights {
+                let reference = self.tensor(&format!("out/{name}/{ty}/eval/p{p}"))?.to_kind(Dtype::Double);
+                worst = worst.max(distance(&found, &reference));
             }
         }
         Ok(worst)
@@ -265,6 +277,11 @@ fn tolerance(case: &Value, ty: &str) -> Result<f64, String> {
     let measured = case["f32_vs_f64_max_abs"].as_f64().ok_or("no tolerance, and none can be derived")?;
     let independent = case["check"]["max_abs_diff_f64"].as_f64().unwrap_or(1e-9);
     Ok(if ty == "f64" { 2.0 * independent } else { (16.0 * measured).max(4e-6) })
+}
+
+fn distance(found: &Tensor, reference: &Tensor) -> f64 {
+    let off = (found.to_kind(Dtype::Double) - reference).abs().max().double_value(&[]);
+    if off.is_nan() { f64::INFINITY } else { off }
 }
 
 fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str, String> {

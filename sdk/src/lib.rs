@@ -59,7 +59,7 @@
 //! );
 //! ```
 //!
-//! The kinds of plugin are traits: [`Elementwise`] and [`Optimizer`] for optimizers, [`Projection`], [`ArchOp`].
+//! The kinds of plugin are traits: [`Elementwise`], [`Reducing`], [`Global`] and [`Optimizer`] for optimizers, [`Projection`], [`ArchOp`].
 
 // Lets the derive's paths (`::sdk::…`) work in this crate too.
 extern crate self as sdk;
@@ -73,7 +73,8 @@ mod state;
 
 pub mod cpu;
 mod lane;
-mod rule;
+#[doc(hidden)]
+pub mod rule;
 pub mod tape;
 
 mod arch_op;
@@ -94,7 +95,7 @@ pub use lane::{Cond, Lane, Mask, Scalar};
 pub use optimizer::{Optimizer, TensorStep};
 pub use projection::Projection;
 pub use record::{Nothing, Record};
-pub use rule::{Elementwise, Step};
+pub use rule::{Elementwise, Global, Reducing, Step};
 pub use sdk_derive::Record;
 pub use state::{ShapeKind, Slot, descriptors as slot_descriptors};
 pub use tensor::{Device, Dtype, Tensor};

@@ -1,11 +1,10 @@
-//! Elementwise rules: new value and new state of each element from that element alone.
-//! What runs them is elsewhere: `cpu` as a kernel, `tape` as an expression.
-//!
-//! Rules that first sum over a tensor (LAMB's norms) or over all tensors (Prodigy's estimate) will be further traits
-//! beside [`Elementwise`], each with `measure` before `update`; kernel and tape take `update` as they will
-//! need it.
+//! Rules over elements: [`Elementwise`], from each element alone; [`Reducing`], after sums over its tensor; [`Global`],
+//! after sums over all tensors, with a memory of a few numbers. What runs them is elsewhere: `cpu` as a kernel, `tape` as
+//! an expression.
 
-use crate::{Knob, Lane, Record, Scalar, Slot};
+use core::marker::PhantomData;
+
+use crate::{Cond, Knob, Lane, Nothing, Record, Scalar, Slot};
 
 /// The moment of one tensor's step.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +24,13 @@ impl<L: Lane> Step<L> {
     #[inline(always)]
     pub(crate) fn build(mut f: impl FnMut(usize) -> Scalar<L>) -> Self {
         Step { t: f(0), numel: f(1), grad_norm: f(2) }
+    }
+
+    /// Whether t is a multiple of `k`, a whole number of at least 1.
+    #[inline(always)]
+    pub fn every(&self, k: Scalar<L>) -> Cond<L> {
+        let rest = self.t - k * (self.t / k).floor();
+        Scalar::from(0.5).gt(rest)
     }
 }
 
@@ -48,4 +54,257 @@ pub trait Elementwise: 'static {
     ///
     /// The gradient already is what the host wants seen: clipped and projected, never non-finite.
     fn update<L: Lane>(h: Self::Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+
+    /// Whether evaluation, sampling and exported weights use others than training moves: those of
+    /// [`Elementwise::prepare_for_eval`].
+    const PREPARES_FOR_EVAL: bool = false;
+
+    /// The weights to evaluate at, from x and the state, which stay as they are. Called as [`Elementwise::update`], with
+    /// the step that was done last.
+    fn prepare_for_eval<L: Lane>(_: Self::Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, Self::State<L>) -> L {
+        |x, _| x
+    }
+}
+
+/// A rule that first sums over its tensor, such as LAMB with its norms.
+///
+/// One pass measures, a second one updates. A sum is taken in f64, in an order that depends on nothing but the tensor's
+/// length: its bits are the same for any number of threads.
+pub trait Reducing: 'static {
+    /// Hyper-parameters.
+    type Hyper<T: Copy>: Record<T>;
+    /// State, one number per element and slot.
+    type State<T: Copy>: Record<T>;
+    /// Sums, one number per tensor; at most 8.
+    type Sums<T: Copy>: Record<T>;
+
+    /// Schema of the hyper-parameters.
+    fn hyper() -> Self::Hyper<Knob>;
+
+    /// Slots for these hyper-parameters.
+    fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
+
+    /// Each element's share in the sums, from x, g and the state before the step.
+    fn measure<L: Lane>(h: Self::Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, Self::State<L>) -> Self::Sums<L>;
+
+    /// As [`Elementwise::update`], knowing the sums over the tensor.
+    fn update<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        sums: Self::Sums<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+}
+
+/// A rule that first sums over all tensors it runs, and remembers a few numbers from step to step, such as Prodigy with
+/// its estimate of the distance.
+///
+/// The sums are taken as [`Reducing`]'s, over every tensor with its own group's hyper-parameters. The memory is saved
+/// with the optimizer's state.
+pub trait Global: 'static {
+    /// Hyper-parameters.
+    type Hyper<T: Copy>: Record<T>;
+    /// State, one number per element and slot.
+    type State<T: Copy>: Record<T>;
+    /// Sums over all tensors; at most 8.
+    type Sums<T: Copy>: Record<T>;
+    /// Numbers kept from step to step; at most 8.
+    type Memory<T: Copy>: Record<T>;
+
+    /// Schema of the hyper-parameters.
+    fn hyper() -> Self::Hyper<Knob>;
+
+    /// Slots for these hyper-parameters.
+    fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
+
+    /// The memory before the first step.
+    fn memory(h: &Self::Hyper<f64>) -> Self::Memory<f64>;
+
+    /// Each element's share in the sums, from x, g, the state and the memory before the step.
+    fn measure<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        memory: Self::Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, Self::State<L>) -> Self::Sums<L>;
+
+    /// The memory after the sums are known. Called once per step, with the hyper-parameters of the group with the
+    /// largest `lr`, and the step of the tensor that has taken the most.
+    fn advance<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        sums: Self::Sums<Scalar<L>>,
+        memory: Self::Memory<Scalar<L>>,
+    ) -> Self::Memory<Scalar<L>>;
+
+    /// As [`Elementwise::update`], knowing the memory after [`Global::advance`].
+    fn update<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        memory: Self::Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+}
+
+/// What kernels and tapes run: the one form that the traits above are views of.
+#[doc(hidden)]
+pub trait Kernel: 'static {
+    type Hyper<T: Copy>: Record<T>;
+    type State<T: Copy>: Record<T>;
+    type Sums<T: Copy>: Record<T>;
+    type Memory<T: Copy>: Record<T>;
+    /// Whether the sums are those over all tensors.
+    const GLOBAL: bool = false;
+
+    fn hyper() -> Self::Hyper<Knob>;
+    fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
+    fn memory(h: &Self::Hyper<f64>) -> Self::Memory<f64>;
+    fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, Self::State<L>) -> Self::Sums<L>;
+    fn advance<L: Lane>(now: Now<Self, L>) -> Self::Memory<Scalar<L>>;
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+}
+
+/// All numbers of one tensor's step.
+#[doc(hidden)]
+pub struct Now<K: Kernel + ?Sized, L: Lane> {
+    pub h: K::Hyper<Scalar<L>>,
+    pub step: Step<L>,
+    pub sums: K::Sums<Scalar<L>>,
+    pub memory: K::Memory<Scalar<L>>,
+}
+
+impl<K: Kernel + ?Sized, L: Lane> Clone for Now<K, L> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kernel + ?Sized, L: Lane> Copy for Now<K, L> {}
+
+/// [`Elementwise`] as a [`Kernel`]: no sums, no memory.
+#[doc(hidden)]
+pub struct ElementwiseKernel<R>(PhantomData<R>);
+
+impl<R: Elementwise> Kernel for ElementwiseKernel<R> {
+    type Hyper<T: Copy> = R::Hyper<T>;
+    type State<T: Copy> = R::State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Nothing<T>;
+
+    fn hyper() -> R::Hyper<Knob> {
+        R::hyper()
+    }
+    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
+        R::state(h)
+    }
+    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+        Nothing::default()
+    }
+    #[inline(always)]
+    fn measure<L: Lane>(_: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> Nothing<L> {
+        |_, _, _| Nothing::default()
+    }
+    fn advance<L: Lane>(now: Now<Self, L>) -> Nothing<Scalar<L>> {
+        now.memory
+    }
+    #[inline(always)]
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
+        R::update(now.h, now.step)
+    }
+}
+
+/// [`Elementwise::prepare_for_eval`] as a [`Kernel`]: its update writes the weights to evaluate at.
+#[doc(hidden)]
+pub struct EvalKernel<R>(PhantomData<R>);
+
+impl<R: Elementwise> Kernel for EvalKernel<R> {
+    type Hyper<T: Copy> = R::Hyper<T>;
+    type State<T: Copy> = R::State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Nothing<T>;
+
+    fn hyper() -> R::Hyper<Knob> {
+        R::hyper()
+    }
+    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
+        R::state(h)
+    }
+    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+        Nothing::default()
+    }
+    #[inline(always)]
+    fn measure<L: Lane>(_: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> Nothing<L> {
+        |_, _, _| Nothing::default()
+    }
+    fn advance<L: Lane>(now: Now<Self, L>) -> Nothing<Scalar<L>> {
+        now.memory
+    }
+    #[inline(always)]
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
+        let prepare = R::prepare_for_eval(now.h, now.step);
+        move |x, _, state| prepare(x, *state)
+    }
+}
+
+/// [`Reducing`] as a [`Kernel`]: no memory.
+#[doc(hidden)]
+pub struct ReducingKernel<R>(PhantomData<R>);
+
+impl<R: Reducing> Kernel for ReducingKernel<R> {
+    type Hyper<T: Copy> = R::Hyper<T>;
+    type State<T: Copy> = R::State<T>;
+    type Sums<T: Copy> = R::Sums<T>;
+    type Memory<T: Copy> = Nothing<T>;
+
+    fn hyper() -> R::Hyper<Knob> {
+        R::hyper()
+    }
+    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
+        R::state(h)
+    }
+    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+        Nothing::default()
+    }
+    #[inline(always)]
+    fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> R::Sums<L> {
+        R::measure(now.h, now.step)
+    }
+    fn advance<L: Lane>(now: Now<Self, L>) -> Nothing<Scalar<L>> {
+        now.memory
+    }
+    #[inline(always)]
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
+        R::update(now.h, now.step, now.sums)
+    }
+}
+
+/// [`Global`] as a [`Kernel`].
+#[doc(hidden)]
+pub struct GlobalKernel<R>(PhantomData<R>);
+
+impl<R: Global> Kernel for GlobalKernel<R> {
+    type Hyper<T: Copy> = R::Hyper<T>;
+    type State<T: Copy> = R::State<T>;
+    type Sums<T: Copy> = R::Sums<T>;
+    type Memory<T: Copy> = R::Memory<T>;
+    const GLOBAL: bool = true;
+
+    fn hyper() -> R::Hyper<Knob> {
+        R::hyper()
+    }
+    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
+        R::state(h)
+    }
+    fn memory(h: &R::Hyper<f64>) -> R::Memory<f64> {
+        R::memory(h)
+    }
+    #[inline(always)]
+    fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> R::Sums<L> {
+        R::measure(now.h, now.step, now.memory)
+    }
+    fn advance<L: Lane>(now: Now<Self, L>) -> R::Memory<Scalar<L>> {
+        R::advance(now.h, now.step, now.sums, now.memory)
+    }
+    #[inline(always)]
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
+        R::update(now.h, now.step, now.memory)
+    }
 }

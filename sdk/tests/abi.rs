@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::mem::offset_of;
 
 use sdk::abi::{
-    ArchOpTable, CoreTable, KernelCall, LinalgTable, OptimizerCall, OptimizerTable, PluginCoreTable, ProjectionCall,
-    ProjectionTable, RngTable, RuleTable, Table, TableHeader, TensorTable,
+    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
+    PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SumsTable, Table, TableHeader, TensorTable,
 };
 use sdk::tape::Node;
 
@@ -51,6 +51,8 @@ fn tables_are_as_published() {
     describe!(text, TableHeader, "header", 0, { struct_size, id, revision });
     table!(text, PluginCoreTable { connect, take_fault });
     table!(text, RuleTable { slots, record, update_f32, update_f64, update_bf16 });
+    table!(text, SumsTable { scope, names, memory, measure_f32, measure_f64, measure_bf16 });
+    table!(text, EvaluationTable { record, prepare_f32, prepare_f64, prepare_bf16 });
     table!(text, OptimizerTable { accepts, slots, step });
     table!(text, ProjectionTable { inputs, metrics, project });
     table!(text, ArchOpTable { plan });
@@ -104,6 +106,7 @@ fn tables_are_as_published() {
     table!(text, LinalgTable { qr, eigh, svd });
     table!(text, RngTable { uniform, normal });
     describe!(text, KernelCall, "KernelCall", 0, { struct_size, isa, hyper, step, n, x, g, state });
+    describe!(text, MeasureCall, "MeasureCall", 0, { struct_size, isa, hyper, step, n, x, g, state, rows });
     describe!(text, OptimizerCall, "OptimizerCall", 0, { struct_size, batch, hyper, step, x, g, state, new_x });
     describe!(text, ProjectionCall, "ProjectionCall", 0, { struct_size, hyper, g, inputs, metrics, kept });
     describe!(text, Node, "Node", 0, { op, a, b, c, bits });

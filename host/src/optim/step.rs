@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use sdk::{abi::SlotDescriptor, tape::Node};
+use sdk::{
+    abi::SlotDescriptor,
+    tape::{self, Node},
+};
 use tch::{TchError, Tensor};
 
 use super::{
@@ -28,7 +31,22 @@ pub struct Optim {
     groups: Vec<Planned>,
     /// Per parameter, in the order of the model.
     parameters: Vec<PerParameter>,
+    memories: Vec<Memory>,
     pass: Pass,
+}
+
+/// The memory of one rule that sums over all tensors it runs.
+struct Memory {
+    loaded: Arc<Loaded>,
+    names: Vec<String>,
+    values: Vec<f64>,
+}
+
+impl Memory {
+    /// Where a number is saved. No parameter's name has a colon.
+    fn key(&self, name: &str) -> String {
+        format!("optimizer:{}/{name}", self.loaded.label)
+    }
 }
 
 struct Planned {
@@ -39,7 +57,7 @@ struct Planned {
 
 /// How a group's optimizer is run.
 enum How {
-    Elementwise { rule: Rule, expression: Vec<Node> },
+    Elementwise { rule: Rule, expression: Vec<Node>, evaluation: Option<Vec<Node>> },
     Whole,
 }
 
@@ -98,9 +116,11 @@ impl Optim {
             let lr = group.loaded.hyper_index("lr");
             planned.push(Planned { group, how, lr });
         }
+        let memories = faults.take(memories(&planned)).unwrap_or_default();
         faults.0.extend(alone_in_memory(params).err());
         faults.check()?;
-        Ok(Optim { groups: planned, parameters: of_parameter.into_iter().flatten().collect(), pass: Pass::default() })
+        let parameters = of_parameter.into_iter().flatten().collect();
+        Ok(Optim { groups: planned, parameters, memories, pass: Pass::default() })
     }
 
     /// The table of groups, in the order of the plan.
@@ -185,30 +205,88 @@ impl Optim {
             if done[first] {
                 continue;
             }
-            let mut targets = Vec::new();
+            let memory = self.memories.iter().position(|memory| Arc::ptr_eq(&memory.loaded, &planned.group.loaded));
+            let mut numbers = memory.map_or_else(Vec::new, |memory| self.memories[memory].values.clone());
+            let mut members = Vec::new();
             for (index, other) in self.groups.iter().enumerate().skip(first) {
-                let How::Elementwise { expression, .. } = &other.how else { continue };
-                if !Arc::ptr_eq(&other.group.loaded, &planned.group.loaded) {
-                    continue;
-                }
-                done[index] = true;
-                for &member in &other.group.members {
-                    let Some(g) = &grads[member] else { continue };
-                    let one = &self.parameters[member];
-                    targets.push(Target {
-                        name: &one.name,
-                        x: &params[member].tensor,
-                        g: g.shallow_clone(),
-                        state: &one.state.tensors,
-                        hyper: &hyper[index],
-                        step: one.next_step(grad_norm),
-                        expression,
-                    });
+                if Arc::ptr_eq(&other.group.loaded, &planned.group.loaded) {
+                    done[index] = true;
+                    let with_grad = other.group.members.iter().filter(|&&member| grads[member].is_some());
+                    members.extend(with_grad.map(|&member| (index, member)));
                 }
             }
+            if members.is_empty() {
+                continue;
+            }
+            if let Some(memory) = memory {
+                let targets =
+                    targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
+                let mut total: Vec<f64> = Vec::new();
+                for sums in self.pass.sums(rule, &targets)? {
+                    total.resize(sums.len(), 0.0);
+                    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+                }
+                // The first of those with the largest `lr`, and the step of the tensor that has taken the most.
+                let lr = |group: usize| self.groups[group].lr.map_or(0.0, |lr| hyper[group][lr]);
+                let leads = |best: usize, &(group, _): &(usize, usize)| if lr(group) > lr(best) { group } else { best };
+                let leader = members.iter().fold(members[0].0, leads);
+                let How::Elementwise { expression, .. } = &self.groups[leader].how else { continue };
+                let steps = members.iter().map(|&(_, member)| self.parameters[member].next_step(grad_norm));
+                let step = steps.max_by(|a, b| a[0].total_cmp(&b[0])).unwrap_or_default();
+                let known: Vec<f64> = step.into_iter().chain(total).chain(numbers.iter().copied()).collect();
+                numbers = tape::advanced(expression, &tape::scalars(expression, &hyper[leader], &known));
+                self.memories[memory].values.clone_from(&numbers);
+            }
+            let targets = targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
             self.pass.run(rule, &targets)?;
         }
         Ok(())
+    }
+
+    /// The weights to evaluate at, by index of the parameter, where they are others than those that are trained.
+    /// Parameters and state stay as they are.
+    ///
+    /// # Errors
+    /// A failure of a plugin.
+    pub fn eval_weights(&mut self, params: &[Parameter]) -> Result<Vec<(usize, Tensor)>, Fault> {
+        let mut weights = Vec::new();
+        for planned in &self.groups {
+            let How::Elementwise { rule, evaluation: Some(expression), .. } = &planned.how else { continue };
+            let hyper = planned.scaled(1.0);
+            let copies: Vec<(usize, Tensor)> = tch::no_grad(|| {
+                planned.group.members.iter().map(|&member| (member, params[member].tensor.detach().copy())).collect()
+            });
+            let targets: Vec<Target<'_>> = copies
+                .iter()
+                .filter(|(member, _)| self.parameters[*member].count > 0)
+                .map(|(member, x)| {
+                    let one = &self.parameters[*member];
+                    let step = [one.count as f64, one.numel as f64, 0.0];
+                    let state = &one.state.tensors;
+                    Target {
+                        name: &one.name,
+                        x,
+                        g: x.shallow_clone(),
+                        state,
+                        hyper: &hyper,
+                        step,
+                        memory: &[],
+                        expression,
+                    }
+                })
+                .collect();
+            self.pass.prepare_for_eval(rule, &targets)?;
+            drop(targets);
+            weights.extend(copies);
+        }
+        Ok(weights)
+    }
+
+    /// Names of the parameters that are evaluated at other weights than are trained.
+    pub fn evaluated_elsewhere(&self) -> Vec<&str> {
+        let elsewhere =
+            |one: &&PerParameter| matches!(&self.groups[one.group].how, How::Elementwise { evaluation: Some(_), .. });
+        self.parameters.iter().filter(elsewhere).map(|one| one.name.as_str()).collect()
     }
 
     /// Parameters of one group, shape, element type and step count are stacked in one batch.
@@ -292,7 +370,10 @@ impl Optim {
     /// Every state tensor under `<parameter>/<slot>`, in the order of the model.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named = self.parameters.iter().flat_map(|one| one.state.named(&one.name));
-        named.map(|(key, tensor)| (key, tensor.shallow_clone())).collect()
+        let memory = self.memories.iter().flat_map(|memory| {
+            memory.names.iter().zip(&memory.values).map(|(name, value)| (memory.key(name), Tensor::from(*value)))
+        });
+        named.map(|(key, tensor)| (key, tensor.shallow_clone())).chain(memory).collect()
     }
 
     /// Steps taken by each parameter.
@@ -304,13 +385,27 @@ impl Optim {
     ///
     /// # Errors
     /// Every missing, unknown or ill-fitting tensor and step count.
-    pub fn load_state(&mut self, tensors: Vec<(String, Tensor)>, counts: BTreeMap<String, u64>) -> Result<(), Faults> {
+    pub fn load_state(
+        &mut self,
+        mut tensors: Vec<(String, Tensor)>,
+        counts: BTreeMap<String, u64>,
+    ) -> Result<(), Faults> {
+        let mut faults = Faults::none();
+        let mut values = Vec::new();
+        for memory in &self.memories {
+            let numbers = memory.names.iter().map(|name| take_number(&mut tensors, &memory.key(name)));
+            values.push(numbers.filter_map(|number| faults.take(number)).collect::<Vec<f64>>());
+        }
+        faults.check()?;
         let planned: Vec<(&str, &State)> = self.parameters.iter().map(|one| (one.name.as_str(), &one.state)).collect();
         let checked = state::check(&planned, tensors, counts)?;
         let mut states: Vec<&mut State> = self.parameters.iter_mut().map(|one| &mut one.state).collect();
         let counts = checked.apply(&mut states);
         for (one, count) in self.parameters.iter_mut().zip(counts) {
             one.count = count;
+        }
+        for (memory, values) in self.memories.iter_mut().zip(values) {
+            memory.values = values;
         }
         Ok(())
     }
@@ -349,14 +444,74 @@ fn how(group: &Group) -> Result<(How, Vec<SlotDescriptor>), Fault> {
     let (Some(rule), Some(expression)) = (Rule::of(loaded), loaded.record(hyper)?) else {
         return Ok((How::Whole, slots));
     };
+    let evaluation = loaded.record_evaluation(hyper)?;
     match slots.iter().find(|slot| slot.shape_kind != 0) {
-        None => Ok((How::Elementwise { rule, expression }, slots)),
+        None => Ok((How::Elementwise { rule, expression, evaluation }, slots)),
         Some(slot) => {
             let text =
                 format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);
             Err(Fault::new("P012", Exit::Plugin, text))
         }
     }
+}
+
+/// One memory per rule that has one, with the numbers of its first group.
+fn memories(groups: &[Planned]) -> Result<Vec<Memory>, Fault> {
+    let mut memories: Vec<Memory> = Vec::new();
+    for Planned { group, how, .. } in groups {
+        let How::Elementwise { rule, .. } = how else { continue };
+        let known = memories.iter().any(|memory| Arc::ptr_eq(&memory.loaded, &group.loaded));
+        if rule.is_global() && !known {
+            let (names, values) = group.loaded.memory(&group.hyper.values)?.into_iter().unzip();
+            memories.push(Memory { loaded: group.loaded.clone(), names, values });
+        }
+    }
+    Ok(memories)
+}
+
+/// What a pass is told of the members, each given as its group and its own index.
+#[allow(clippy::too_many_arguments)]
+fn targets<'a>(
+    groups: &'a [Planned],
+    parameters: &'a [PerParameter],
+    params: &'a [Parameter],
+    grads: &[Option<Tensor>],
+    hyper: &'a [Vec<f64>],
+    grad_norm: f64,
+    members: &[(usize, usize)],
+    memory: &'a [f64],
+) -> Vec<Target<'a>> {
+    let target = |&(group, member): &(usize, usize)| {
+        let How::Elementwise { expression, .. } = &groups[group].how else { return None };
+        let (g, one) = (grads[member].as_ref()?, &parameters[member]);
+        Some(Target {
+            name: &one.name,
+            x: &params[member].tensor,
+            g: g.shallow_clone(),
+            state: &one.state.tensors,
+            hyper: &hyper[group],
+            step: one.next_step(grad_norm),
+            memory,
+            expression,
+        })
+    };
+    members.iter().filter_map(target).collect()
+}
+
+/// Takes a saved number out of a list of tensors.
+fn take_number(tensors: &mut Vec<(String, Tensor)>, key: &str) -> Result<f64, Fault> {
+    let Some(place) = tensors.iter().position(|(known, _)| known == key) else {
+        return Err(Fault::new("D040", Exit::Data, format!("optimizer state `{key}` is missing")));
+    };
+    let (_, tensor) = tensors.swap_remove(place);
+    if tensor.kind() != tch::Kind::Double || tensor.numel() != 1 {
+        return Err(Fault::new(
+            "D042",
+            Exit::Data,
+            format!("optimizer state `{key}` does not fit this run: not one f64"),
+        ));
+    }
+    Ok(tensor.double_value(&[]))
 }
 
 /// Two parameters in one memory would be stepped twice, from two threads.

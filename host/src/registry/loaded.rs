@@ -8,7 +8,10 @@ use std::sync::{
 
 use abi_stable::std_types::RResult;
 use sdk::{
-    abi::{self, ArchOpTable, Descriptor, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable, SlotDescriptor},
+    abi::{
+        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable,
+        SlotDescriptor, SumsTable,
+    },
     tape::{self, Node},
 };
 
@@ -40,7 +43,8 @@ pub struct Loaded {
 /// The table that runs a label.
 #[derive(Clone, Copy)]
 enum Table {
-    Rule(&'static RuleTable),
+    Rule(&'static RuleTable, Option<&'static EvaluationTable>),
+    Sums(&'static RuleTable, &'static SumsTable),
     Optimizer(&'static OptimizerTable),
     Projection(&'static ProjectionTable),
     ArchOp(&'static ArchOpTable),
@@ -49,7 +53,8 @@ enum Table {
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Table::Rule(_) => "plugin.rule/1",
+            Table::Rule(..) => "plugin.rule/1",
+            Table::Sums(..) => "plugin.sums/1",
             Table::Optimizer(_) => "plugin.optimizer/1",
             Table::Projection(_) => "plugin.projection/1",
             Table::ArchOp(_) => "plugin.arch_op/1",
@@ -78,9 +83,38 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Its table, where it is an elementwise rule.
+    /// Its table, where it is a rule over elements, with sums or without.
     pub fn rule(&self) -> Option<&'static RuleTable> {
-        if let Table::Rule(table) = self.table { Some(table) } else { None }
+        if let Table::Rule(table, _) | Table::Sums(table, _) = self.table { Some(table) } else { None }
+    }
+
+    /// The table of its sums, where it is a rule that sums.
+    pub fn sums(&self) -> Option<&'static SumsTable> {
+        if let Table::Sums(_, table) = self.table { Some(table) } else { None }
+    }
+
+    /// The table of the weights to evaluate at, where they are others than those it trains.
+    pub fn evaluation(&self) -> Option<&'static EvaluationTable> {
+        if let Table::Rule(_, evaluation) = self.table { evaluation } else { None }
+    }
+
+    /// The memory of a rule that sums over all tensors, before the first step: names and values. Empty for others.
+    ///
+    /// # Errors
+    /// P002 where the plugin fails, or has more numbers than can be handed over.
+    pub fn memory(&self, hyper: &[f64]) -> Result<Vec<(String, f64)>, Fault> {
+        let Some(table) = self.sums() else { return Ok(Vec::new()) };
+        let numbers = self.answer((table.memory)(hyper.into()), "memory")?;
+        Ok(numbers.into_iter().map(|pair| (pair.0.into_string(), pair.1)).collect())
+    }
+
+    /// Its weights for evaluation as an expression; none where they are those it trains.
+    ///
+    /// # Errors
+    /// P002 where the plugin fails, or the expression is not one.
+    pub fn record_evaluation(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
+        let Some(table) = self.evaluation() else { return Ok(None) };
+        self.checked((table.record)(hyper.into()), hyper).map(Some)
     }
 
     /// Its table, where it is an optimizer over whole tensors.
@@ -179,7 +213,7 @@ impl Loaded {
     /// P002 where the plugin fails, or names slots that cannot be kept.
     pub fn slots(&self, hyper: &[f64]) -> Result<Vec<SlotDescriptor>, Fault> {
         let answer = match self.table {
-            Table::Rule(table) => (table.slots)(hyper.into()),
+            Table::Rule(table, _) | Table::Sums(table, _) => (table.slots)(hyper.into()),
             Table::Optimizer(table) => (table.slots)(hyper.into()),
             Table::Projection(_) | Table::ArchOp(_) => return Ok(Vec::new()),
         };
@@ -202,22 +236,30 @@ impl Loaded {
         Ok((self.kind == Kind::Optimizer).then(|| StateBytes::of(&slots)))
     }
 
-    /// Its rule as an expression for these hyper-parameters; none where it is no elementwise rule.
+    /// Its rule as an expression for these hyper-parameters; none where it is no rule over elements.
     ///
     /// # Errors
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
-        let Table::Rule(table) = self.table else { return Ok(None) };
+        let Some(table) = self.rule() else { return Ok(None) };
+        self.checked((table.record)(hyper.into()), hyper).map(Some)
+    }
+
+    fn checked(
+        &self,
+        answer: RResult<abi_stable::std_types::RVec<Node>, abi_stable::std_types::RString>,
+        hyper: &[f64],
+    ) -> Result<Vec<Node>, Fault> {
         let slots = self.slots(hyper)?;
-        let nodes = self.answer((table.record)(hyper.into()), "record")?.into_vec();
+        let nodes = self.answer(answer, "record")?.into_vec();
         tape::check(&nodes, hyper.len(), &slots).map_err(|reason| {
             let message = format!("optimizer `{}` records something that is no rule", self.label);
             self.plugin_fault("P002", message, reason.to_string())
         })?;
-        Ok(Some(nodes))
+        Ok(nodes)
     }
 
-    /// Its rule as text, one assignment per line; none where it is no elementwise rule.
+    /// Its rule as text, one assignment per line; none where it is no rule over elements.
     ///
     /// # Errors
     /// P002 as [`Loaded::record`].
@@ -229,7 +271,12 @@ impl Loaded {
         for slot in &slots {
             state[slot.index as usize] = &slot.name;
         }
-        Ok(Some(tape::formula(&nodes, &names, &state)))
+        let sums = self.sums().map(|table| (table.names)()).unwrap_or_default();
+        let sums: Vec<&str> = sums.iter().map(|name| name.as_str()).collect();
+        let memory = self.memory(hyper)?;
+        let memory: Vec<&str> = memory.iter().map(|(name, _)| name.as_str()).collect();
+        let names = tape::Names { hyper: &names, state: &state, sums: &sums, memory: &memory };
+        Ok(Some(tape::formula_with(&nodes, &names)))
     }
 
     fn answer<T>(&self, answer: RResult<T, abi_stable::std_types::RString>, stage: &str) -> Result<T, Fault> {
@@ -304,7 +351,12 @@ pub(super) fn unfit_fault(unfit: hyper::Unfit, whose: &str, place: &str) -> Faul
 fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Result<Table, Fault> {
     let label = &entry.label;
     match (entry.kind, descriptor.table.as_str()) {
-        (Kind::Optimizer, "plugin.rule/1") => library.table(label).map(Table::Rule),
+        (Kind::Optimizer, "plugin.rule/1") => {
+            let evaluates = descriptor::fact(descriptor, "prepare_for_eval") == Some("true");
+            let evaluation = if evaluates { Some(library.table(label)?) } else { None };
+            Ok(Table::Rule(library.table(label)?, evaluation))
+        }
+        (Kind::Optimizer, "plugin.sums/1") => Ok(Table::Sums(library.table(label)?, library.table(label)?)),
         (Kind::Optimizer, "plugin.optimizer/1") => library.table(label).map(Table::Optimizer),
         (Kind::Projection, "plugin.projection/1") => library.table(label).map(Table::Projection),
         (Kind::ArchOp, "plugin.arch_op/1") => library.table(label).map(Table::ArchOp),

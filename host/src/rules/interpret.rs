@@ -11,16 +11,17 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::kernel::{Target, state_kind};
 use crate::fault::{Exit, Fault};
 
-/// One step of one tensor.
+/// One step of one tensor; `numbers` are those of the step, with sums and memory.
 ///
 /// # Errors
 /// An expression that is not understood, or a failure of libtorch; nothing is changed then.
-pub fn step(target: &Target<'_>) -> Result<(), Fault> {
+pub fn step(target: &Target<'_>, numbers: &[f64]) -> Result<(), Fault> {
     let failed = |error: TchError| fault(error.to_string());
     tch::no_grad(|| {
-        let (x, state) = evaluate(target)?;
+        let results = evaluate(target, numbers)?;
+        let x = results.x.ok_or_else(|| fault("it has no result".into()))?;
         target.x.shallow_clone().f_copy_(&x).map_err(failed)?;
-        for (index, new) in state {
+        for (index, new) in results.state {
             if let Some(Some(slot)) = target.state.get(index) {
                 slot.shallow_clone().f_copy_(&new).map_err(failed)?;
             }
@@ -29,37 +30,67 @@ pub fn step(target: &Target<'_>) -> Result<(), Fault> {
     })
 }
 
+/// The sums of one tensor, by index. Taken in f64 in libtorch's order, so their last bits are not a kernel's.
+///
+/// # Errors
+/// As [`step`].
+pub fn measure(target: &Target<'_>, numbers: &[f64]) -> Result<Vec<f64>, Fault> {
+    let failed = |error: TchError| fault(error.to_string());
+    tch::no_grad(|| {
+        let mut sums = Vec::new();
+        for (index, shares) in evaluate(target, numbers)?.sums {
+            let all = shares.f_to_kind(Kind::Double).and_then(|wide| wide.f_expand(target.x.size(), false));
+            let sum = all.and_then(|all| all.f_sum(Kind::Double)?.f_double_value(&[])).map_err(failed)?;
+            sums.push((index, sum));
+        }
+        sums.sort_by_key(|(index, _)| *index);
+        Ok(sums.into_iter().map(|(_, sum)| sum).collect())
+    })
+}
+
 fn fault(text: String) -> Fault {
     let first = text.lines().next().unwrap_or_default();
     Fault::new("P013", Exit::Bug, format!("the recorded rule could not be run: {first}"))
 }
 
-/// The new parameter and the new slots by their place, in the type of the arithmetic.
-fn evaluate(target: &Target<'_>) -> Result<(Tensor, Vec<(usize, Tensor)>), Fault> {
-    let scalars = tape::scalars(target.expression, target.hyper, &target.step);
+/// What an expression results in, in the type of the arithmetic.
+struct Results {
+    x: Option<Tensor>,
+    /// By place in the state record.
+    state: Vec<(usize, Tensor)>,
+    /// Shares in the sums, by index; one without dimensions is every element's.
+    sums: Vec<(usize, Tensor)>,
+}
+
+fn evaluate(target: &Target<'_>, numbers: &[f64]) -> Result<Results, Fault> {
+    let scalars = tape::scalars(target.expression, target.hyper, numbers);
     let lanes = Lanes { kind: state_kind(target.x.kind()), device: target.x.device(), target, scalars };
     let mut values: Vec<Option<Tensor>> = Vec::with_capacity(target.expression.len());
-    let (mut new_x, mut new_state) = (None, Vec::new());
+    let mut results = Results { x: None, state: Vec::new(), sums: Vec::new() };
     for (place, node) in target.expression.iter().enumerate() {
         let at = |text: String| fault(format!("node {place}: {text}"));
         let op = node.operation().ok_or_else(|| at(format!("operation {} is not known", node.op)))?;
         let value = match op {
             op if op.is_scalar() => None,
+            Op::OutMemory => None,
             Op::OutX => {
-                new_x = Some(lanes.of(&values, node.a).map_err(at)?.shallow_clone());
+                results.x = Some(lanes.of(&values, node.a).map_err(at)?.shallow_clone());
                 None
             }
             Op::OutState => {
                 let stored = lanes.of(&values, node.a).and_then(|value| lanes.without_denormals(value).map_err(text));
-                new_state.push((node.bits as usize, stored.map_err(at)?));
+                results.state.push((node.bits as usize, stored.map_err(at)?));
+                None
+            }
+            Op::OutSum => {
+                results.sums.push((node.bits as usize, lanes.of(&values, node.a).map_err(at)?.shallow_clone()));
                 None
             }
             op => Some(lanes.value(op, node, &values).map_err(at)?),
         };
         values.push(value);
     }
-    let new_x = new_x.ok_or_else(|| fault("it has no result".into()))?;
-    Ok((new_x, new_state))
+    Ok(results)
 }
 
 fn text(error: TchError) -> String {

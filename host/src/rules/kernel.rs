@@ -1,5 +1,6 @@
-//! Runs an elementwise rule over a list of tensors: the plugin's kernel on the CPU, on libtorch's threads; the recorded
-//! expression elsewhere. Does not choose tensors or hyper-parameters; that is `optim`.
+//! Runs a rule over elements on a list of tensors: the plugin's kernel on the CPU, on libtorch's threads; the recorded
+//! expression elsewhere. A rule that sums has a first pass, which only reads. Does not choose tensors or
+//! hyper-parameters; that is `optim`.
 
 use std::{
     ptr::null_mut,
@@ -10,7 +11,8 @@ use std::{
 };
 
 use sdk::{
-    abi::{KernelCall, OK, RuleTable},
+    abi::{EvaluationTable, KernelCall, MeasureCall, OK, RuleTable, SumsTable},
+    cpu,
     tape::Node,
 };
 use tch::{Device, Kind, Tensor};
@@ -28,29 +30,57 @@ use crate::{
 /// State slots that an elementwise rule may have, as in the sdk's kernels; those beyond could not be handed over.
 pub const MAX_SLOTS: usize = 8;
 
+/// Sums and numbers of memory that a rule may have, together.
+const MAX_NUMBERS: usize = 16;
+
+/// What a kernel is told of a step: t, numel, grad_norm, the sums, the memory.
+type Numbers = [f64; 3 + MAX_NUMBERS];
+
 /// The text of a failure, as a fault; to be called on the thread that saw the status.
 pub type OnFailure = Arc<dyn Fn(u32, &str) -> Fault + Send + Sync>;
 
-/// An elementwise rule of a loaded plugin.
+/// A rule over elements, of a loaded plugin.
 #[derive(Clone)]
 pub struct Rule {
     /// Its label.
     pub label: String,
     table: &'static RuleTable,
+    sums: Option<Sums>,
+    evaluation: Option<&'static EvaluationTable>,
     on_failure: OnFailure,
 }
 
+/// What a rule sums before it updates.
+#[derive(Clone, Copy)]
+struct Sums {
+    table: &'static SumsTable,
+    count: usize,
+    /// Over all tensors, not over each.
+    global: bool,
+}
+
 impl Rule {
-    /// A rule by its table. `on_failure` makes a fault of a status and the name of what was being done.
+    /// An elementwise rule by its table. `on_failure` makes a fault of a status and the name of what was being done.
     pub fn new(label: impl Into<String>, table: &'static RuleTable, on_failure: OnFailure) -> Rule {
-        Rule { label: label.into(), table, on_failure }
+        Rule { label: label.into(), table, sums: None, evaluation: None, on_failure }
     }
 
-    /// The rule of a loaded label; none where it is no elementwise rule.
+    /// The rule of a loaded label; none where it is no rule over elements.
     pub fn of(loaded: &Arc<Loaded>) -> Option<Rule> {
         let table = loaded.rule()?;
         let of_failure = loaded.clone();
-        Some(Rule::new(&loaded.label, table, Arc::new(move |status, stage| of_failure.fault(status, stage))))
+        let sums = loaded.sums().map(|table| Sums {
+            table,
+            count: (table.names)().len().min(MAX_NUMBERS / 2),
+            global: (table.scope)() != 0,
+        });
+        let on_failure: OnFailure = Arc::new(move |status, stage| of_failure.fault(status, stage));
+        Some(Rule { label: loaded.label.clone(), table, sums, evaluation: loaded.evaluation(), on_failure })
+    }
+
+    /// Whether it sums over all tensors, and so has a memory.
+    pub fn is_global(&self) -> bool {
+        self.sums.is_some_and(|sums| sums.global)
     }
 }
 
@@ -68,21 +98,51 @@ pub struct Target<'a> {
     pub hyper: &'a [f64],
     /// Own step from 1, number of elements, L2 norm of all gradients of the run before clipping.
     pub step: [f64; 3],
+    /// The memory of a rule that sums over all tensors: before the step for [`Pass::sums`], after it for
+    /// [`Pass::run`]. Empty for other rules.
+    pub memory: &'a [f64],
     /// The rule as it was recorded for these hyper-parameters, for devices without a kernel.
     pub expression: &'a [Node],
 }
 
 /// One tensor as the worker threads see it.
 struct Row {
-    kernel: unsafe extern "C" fn(*const KernelCall) -> u32,
+    kernel: Entry,
     x: *mut u8,
     g: *const u8,
     state: [*mut u8; MAX_SLOTS],
     /// Bytes per element of the parameter and of its state.
     bytes: (usize, usize),
     hyper: *const f64,
-    step: [f64; 3],
+    step: Numbers,
     numel: usize,
+}
+
+/// What a row is run through.
+#[derive(Clone, Copy)]
+enum Entry {
+    /// Writes x and state.
+    Update(unsafe extern "C" fn(*const KernelCall) -> u32),
+    /// Reads, and writes rows of sums.
+    Measure(unsafe extern "C" fn(*const MeasureCall) -> u32),
+}
+
+/// What is done with the targets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Measure,
+    Update,
+    PrepareForEval,
+}
+
+impl Work {
+    fn stage(self) -> &'static str {
+        match self {
+            Work::Measure => "measure",
+            Work::Update => "update",
+            Work::PrepareForEval => "prepare_for_eval",
+        }
+    }
 }
 // SAFETY: a row is read by many threads; what it points to is written in disjoint chunks only.
 unsafe impl Sync for Row {}
@@ -113,6 +173,37 @@ impl Pass {
     /// A tensor that is not as [`Target`] says, before anything is changed; a failure of the plugin, after which the
     /// targets are in an undefined state.
     pub fn run(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<(), Fault> {
+        let sums = match rule.sums {
+            Some(sums) if !sums.global => self.sums(rule, targets)?,
+            _ => Vec::new(),
+        };
+        self.work(rule, targets, &sums, Work::Update).map(drop)
+    }
+
+    /// The sums of every target, by index. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Pass::run`].
+    pub fn sums(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<Vec<Vec<f64>>, Fault> {
+        self.work(rule, targets, &[], Work::Measure)
+    }
+
+    /// Makes of every target's `x` the weights to evaluate at; `expression` is that of the evaluation, `step` the one
+    /// done last. The state stays, the gradient is not looked at.
+    ///
+    /// # Errors
+    /// As [`Pass::run`].
+    pub fn prepare_for_eval(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<(), Fault> {
+        self.work(rule, targets, &[], Work::PrepareForEval).map(drop)
+    }
+
+    fn work(
+        &mut self,
+        rule: &Rule,
+        targets: &[Target<'_>],
+        sums: &[Vec<f64>],
+        work: Work,
+    ) -> Result<Vec<Vec<f64>>, Fault> {
         self.rows.clear();
         for target in targets {
             check(rule, target)?;
@@ -121,23 +212,53 @@ impl Pass {
         let gradients: Vec<Tensor> = targets.iter().map(|target| target.g.contiguous()).collect();
         let (mut on_cpu, mut elsewhere) = (Vec::with_capacity(targets.len()), Vec::new());
         for (index, (target, g)) in targets.iter().zip(&gradients).enumerate() {
+            let numbers = numbers(rule, target, sums.get(index));
             if target.x.device() == Device::Cpu {
                 on_cpu.push(index);
-                self.rows.push(row(rule, target, g));
+                self.rows.push(row(rule, target, g, numbers, work)?);
             } else {
-                elsewhere.push(index);
+                elsewhere.push((index, numbers));
             }
         }
-        chunks::split(self.rows.iter().map(|row| row.numel), self.chunk, &mut self.chunks);
-        self.run_kernels(rule, targets, &on_cpu)?;
-        for index in elsewhere {
-            let target = &targets[index];
-            interpret::step(target).map_err(|fault| name(fault, rule, target))?;
+        let chunk = if work == Work::Measure { self.chunk.next_multiple_of(cpu::BLOCK) } else { self.chunk };
+        chunks::split(self.rows.iter().map(|row| row.numel), chunk, &mut self.chunks);
+        let mut measured = vec![Vec::new(); targets.len()];
+        for (index, sums) in on_cpu.iter().zip(self.run_kernels(rule, targets, &on_cpu, work)?) {
+            measured[*index] = sums;
         }
-        Ok(())
+        for (index, numbers) in elsewhere {
+            let target = &targets[index];
+            let named = |fault| name(fault, rule, target);
+            if work == Work::Measure {
+                measured[index] = interpret::measure(target, &numbers).map_err(named)?;
+            } else {
+                interpret::step(target, &numbers).map_err(named)?;
+            }
+        }
+        Ok(measured)
     }
 
-    fn run_kernels(&self, rule: &Rule, targets: &[Target<'_>], on_cpu: &[usize]) -> Result<(), Fault> {
+    /// Runs every chunk; of a measuring pass, the sums of every row.
+    fn run_kernels(
+        &self,
+        rule: &Rule,
+        targets: &[Target<'_>],
+        on_cpu: &[usize],
+        work: Work,
+    ) -> Result<Vec<Vec<f64>>, Fault> {
+        let count = rule.sums.map_or(0, |sums| sums.count);
+        // Where each chunk's rows of sums begin.
+        let mut places = Vec::new();
+        let mut partial = Vec::new();
+        if work == Work::Measure {
+            let mut end = 0;
+            for chunk in &self.chunks {
+                places.push(end);
+                end += cpu::blocks(chunk.n) * count;
+            }
+            partial = vec![0.0f64; end];
+        }
+        let room = Room(partial.as_mut_ptr());
         let failed = AtomicBool::new(false);
         let first: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
         let (rows, pieces, isa, on_failure) = (&self.rows, &self.chunks, self.isa as u32, &rule.on_failure);
@@ -146,11 +267,16 @@ impl Pass {
                 return;
             }
             let Chunk { tensor, at, n } = pieces[index];
-            let status = rows[tensor].call(at, n, isa);
+            let sums = match places.get(index) {
+                // SAFETY: within `partial`, which has room for the rows of every chunk.
+                Some(place) => unsafe { room.at(*place) },
+                None => null_mut(),
+            };
+            let status = rows[tensor].call(at, n, isa, sums);
             if status != OK {
                 failed.store(true, Ordering::Relaxed);
                 // The text of a failure is kept per thread, so it is fetched here.
-                let fault = (on_failure)(status, "update");
+                let fault = (on_failure)(status, work.stage());
                 first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert((tensor, fault));
             }
         };
@@ -160,16 +286,41 @@ impl Pass {
         } else {
             threads::for_each(pieces.len(), &body);
         }
-        match first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            None => Ok(()),
-            Some((tensor, fault)) => Err(name(fault, rule, &targets[on_cpu[tensor]])),
+        if let Some((tensor, fault)) = first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            return Err(name(fault, rule, &targets[on_cpu[tensor]]));
         }
+        if work != Work::Measure {
+            return Ok(Vec::new());
+        }
+        let mut columns = vec![vec![Vec::new(); count]; rows.len()];
+        for (chunk, place) in pieces.iter().zip(places) {
+            for row in partial[place..place + cpu::blocks(chunk.n) * count].chunks_exact(count.max(1)) {
+                for (column, value) in columns[chunk.tensor].iter_mut().zip(row) {
+                    column.push(*value);
+                }
+            }
+        }
+        Ok(columns.into_iter().map(|all| all.iter().map(|column| cpu::sum(column)).collect()).collect())
+    }
+}
+
+/// Where the threads of one pass write their rows of sums, each its own.
+struct Room(*mut f64);
+// SAFETY: chunks write disjoint rows.
+unsafe impl Sync for Room {}
+
+impl Room {
+    /// # Safety
+    /// `place` lies within the memory this points to.
+    unsafe fn at(&self, place: usize) -> *mut f64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(place) }
     }
 }
 
 impl Row {
     /// One chunk. The status is the plugin's.
-    fn call(&self, at: usize, n: usize, isa: u32) -> u32 {
+    fn call(&self, at: usize, n: usize, isa: u32, sums: *mut f64) -> u32 {
         let mut state = [null_mut::<()>(); MAX_SLOTS];
         for (pointer, slot) in state.iter_mut().zip(self.state) {
             if !slot.is_null() {
@@ -177,22 +328,38 @@ impl Row {
                 *pointer = unsafe { slot.add(at * self.bytes.1) } as *mut ();
             }
         }
-        let call = KernelCall {
-            struct_size: size_of::<KernelCall>(),
-            isa,
-            hyper: self.hyper,
-            step: self.step.as_ptr(),
-            n,
-            // SAFETY: `at` is an element of the parameter.
-            x: unsafe { self.x.add(at * self.bytes.0) } as *mut (),
-            // SAFETY: the gradient has as many elements, of the same size.
-            g: unsafe { self.g.add(at * self.bytes.0) } as *const (),
-            state: state.as_ptr(),
-        };
+        // SAFETY: `at` is an element of the parameter, and the gradient has as many elements, of the same size.
+        let (x, g) = unsafe { (self.x.add(at * self.bytes.0) as *mut (), self.g.add(at * self.bytes.0) as *const ()) };
+        let (hyper, step) = (self.hyper, self.step.as_ptr());
         // SAFETY: all pointers live for the call, hold `n` elements of the kernel's storage format, were checked to be
-        // contiguous, and no other chunk overlaps this one. The machine has `isa`.
-        unsafe { (self.kernel)(&call) }
+        // contiguous, and no other chunk overlaps this one. The machine has `isa`. There is room for the sums.
+        unsafe {
+            match self.kernel {
+                Entry::Update(kernel) => {
+                    let struct_size = size_of::<KernelCall>();
+                    kernel(&KernelCall { struct_size, isa, hyper, step, n, x, g, state: state.as_ptr() })
+                }
+                Entry::Measure(kernel) => {
+                    let struct_size = size_of::<MeasureCall>();
+                    let state = state.as_ptr().cast();
+                    kernel(&MeasureCall { struct_size, isa, hyper, step, n, x, g, state, rows: sums })
+                }
+            }
+        }
     }
+}
+
+fn numbers(rule: &Rule, target: &Target<'_>, sums: Option<&Vec<f64>>) -> Numbers {
+    let mut numbers = [0.0; 3 + MAX_NUMBERS];
+    numbers[..3].copy_from_slice(&target.step);
+    let count = rule.sums.map_or(0, |sums| sums.count);
+    for (place, sum) in numbers[3..3 + count].iter_mut().zip(sums.into_iter().flatten()) {
+        *place = *sum;
+    }
+    for (place, number) in numbers[3 + count..].iter_mut().zip(target.memory) {
+        *place = *number;
+    }
+    numbers
 }
 
 /// The element type of a parameter's state.
@@ -200,11 +367,26 @@ pub fn state_kind(parameter: Kind) -> Kind {
     if parameter == Kind::Double { Kind::Double } else { Kind::Float }
 }
 
-fn row(rule: &Rule, target: &Target<'_>, g: &Tensor) -> Row {
-    let (kernel, bytes) = match target.x.kind() {
-        Kind::Double => (rule.table.update_f64, (8, 8)),
-        Kind::BFloat16 => (rule.table.update_bf16, (2, 4)),
-        _ => (rule.table.update_f32, (4, 4)),
+fn row(rule: &Rule, target: &Target<'_>, g: &Tensor, step: Numbers, work: Work) -> Result<Row, Fault> {
+    let absent = |what: &str| {
+        Err(name(Fault::new("P015", Exit::Bug, format!("the rule has nothing to {what} by")), rule, target))
+    };
+    let (bytes, kind) = match target.x.kind() {
+        Kind::Double => ((8, 8), 1),
+        Kind::BFloat16 => ((2, 4), 2),
+        _ => ((4, 4), 0),
+    };
+    let kernel = match (work, rule.sums, rule.evaluation) {
+        (Work::Update, ..) => {
+            Entry::Update([rule.table.update_f32, rule.table.update_f64, rule.table.update_bf16][kind])
+        }
+        (Work::Measure, Some(Sums { table, .. }), _) => {
+            Entry::Measure([table.measure_f32, table.measure_f64, table.measure_bf16][kind])
+        }
+        (Work::PrepareForEval, _, Some(table)) => {
+            Entry::Update([table.prepare_f32, table.prepare_f64, table.prepare_bf16][kind])
+        }
+        (Work::Measure | Work::PrepareForEval, ..) => return absent(work.stage()),
     };
     let mut state = [null_mut(); MAX_SLOTS];
     for (pointer, slot) in state.iter_mut().zip(target.state) {
@@ -213,16 +395,16 @@ fn row(rule: &Rule, target: &Target<'_>, g: &Tensor) -> Row {
         }
     }
     let data = |tensor: &Tensor| tensor.data_ptr() as *mut u8;
-    Row {
+    Ok(Row {
         kernel,
         x: data(target.x),
         g: data(g),
         state,
         bytes,
         hyper: target.hyper.as_ptr(),
-        step: target.step,
+        step,
         numel: target.x.numel(),
-    }
+    })
 }
 
 /// Nothing reaches a kernel that is not as the kernel expects it.

@@ -196,6 +196,7 @@ impl Case {
             state,
             hyper,
             step: [t, x.numel() as f64, 2.5],
+            memory: &[],
             expression,
         };
         self.0.iter().map(target).collect()
@@ -246,7 +247,7 @@ fn kernel_against_expression<R: Elementwise>(kinds: &[Kind], places: &[bool]) {
                 let interpreted = kernel.copy();
                 Pass::default().run(&rule_of::<R>(), &kernel.targets(&hyper, t, &expression)).unwrap();
                 for target in interpreted.targets(&hyper, t, &expression) {
-                    interpret::step(&target).unwrap();
+                    interpret::step(&target, &target.step).unwrap();
                 }
                 let (a, b) = (kernel.bits(), interpreted.bits());
                 let different = a.iter().zip(&b).filter(|(a, b)| a != b).count();

@@ -1,10 +1,10 @@
 //! The loop: operations, step, evaluation, checkpoint, until the last step or a request to stop.
 //! Does not know how any of these is done.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use sdk::abi::Network;
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::{
     Prepared, Progress,
@@ -21,7 +21,7 @@ use crate::{
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
     growth::{self, Schedule},
-    model::{self, Gpt},
+    model::{self, Gpt, Parameter},
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
     run::Signals,
@@ -109,17 +109,19 @@ impl Trainer {
             return Err(fault.hint("resume with the data the run began with").into());
         }
         self.progress.lineage.check(&progress.lineage)?;
-        self.model.check(&snapshot.model)?;
+        let (weights, state) = training_weights(snapshot.model, snapshot.optimizer, &self.optim.evaluated_elsewhere())?;
+        self.model.check(&weights)?;
         self.schedule.restore(&progress.schedule)?;
-        self.optim.load_state(snapshot.optimizer, progress.counts.clone())?;
-        self.model.load(&snapshot.model)?;
+        self.optim.load_state(state, progress.counts.clone())?;
+        self.model.load(&weights)?;
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
         self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
         Ok(())
     }
 
-    /// All that is needed to go on from here.
+    /// All that is needed to go on from here. The parameters in it are those to evaluate at and to sample from; where
+    /// training moves others, those are with the optimizer's state.
     ///
     /// # Errors
     /// `N006` where a parameter is not finite: nobody could go on from that.
@@ -137,12 +139,14 @@ impl Trainer {
         self.progress.schedule = self.schedule.position();
         self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
-        Ok(Snapshot {
-            step: self.progress.step,
-            model: parameters.iter().map(|parameter| (parameter.name.clone(), parameter.handle())).collect(),
-            optimizer: self.optim.state(),
-            state: self.progress.to_state(),
-        })
+        let mut model: Vec<(String, Tensor)> =
+            parameters.iter().map(|parameter| (parameter.name.clone(), parameter.handle())).collect();
+        let mut optimizer = self.optim.state();
+        for (index, weights) in self.optim.eval_weights(parameters)? {
+            let trained = std::mem::replace(&mut model[index].1, weights);
+            optimizer.push((format!("{TRAINING}{}", model[index].0), trained));
+        }
+        Ok(Snapshot { step: self.progress.step, model, optimizer, state: self.progress.to_state() })
     }
 
     /// Trains to the last step, or to the step in which a stop was requested. Gives the evaluation of the whole
@@ -220,9 +224,30 @@ impl Trainer {
         Ok(())
     }
 
+    /// Looks at the network with the weights to evaluate at; it has those that are trained again afterwards.
+    fn at_eval_weights<T>(&mut self, look: impl FnOnce(&Gpt, &Corpus) -> Result<T, Fault>) -> Result<T, Fault> {
+        let weights = self.optim.eval_weights(self.model.parameters())?;
+        let swap = |parameters: &[Parameter]| {
+            tch::no_grad(|| {
+                for (index, other) in &weights {
+                    let mut here = parameters[*index].handle();
+                    let held = here.copy();
+                    here.f_copy_(other)?;
+                    other.shallow_clone().f_copy_(&held)?;
+                }
+                Ok(())
+            })
+            .map_err(model::refused)
+        };
+        swap(self.model.parameters())?;
+        let seen = look(&self.model, &self.corpus);
+        swap(self.model.parameters())?;
+        seen
+    }
+
     /// Evaluates, and says whether it is the best so far.
     fn evaluate(&mut self, windows: Option<usize>, ledger: &mut Ledger) -> Result<(Evaluation, bool), Fault> {
-        let evaluation = evaluate(&self.model, &self.corpus, windows)?;
+        let evaluation = self.at_eval_weights(|model, corpus| evaluate(model, corpus, windows))?;
         if !evaluation.loss.is_finite() {
             let text = format!("the validation loss after step {} is {}", self.progress.step, evaluation.loss);
             return Err(Fault::new("N001", Exit::Diverged, text)
@@ -235,6 +260,40 @@ impl Trainer {
         ledger.evaluation(&self.progress, &evaluation, windows.is_none())?;
         Ok((evaluation, is_best))
     }
+}
+
+/// What weights that training moves are called in a checkpoint, where it is evaluated at others.
+const TRAINING: &str = "training:";
+
+/// The parameters to go on with and the optimizer's state, from a checkpoint's parameters and state. `elsewhere` names
+/// the parameters that are evaluated at other weights than are trained.
+#[allow(clippy::type_complexity)]
+fn training_weights(
+    mut model: Vec<(String, Tensor)>,
+    optimizer: Vec<(String, Tensor)>,
+    elsewhere: &[&str],
+) -> Result<(Vec<(String, Tensor)>, Vec<(String, Tensor)>), Faults> {
+    let (training, state): (Vec<_>, Vec<_>) = optimizer.into_iter().partition(|(key, _)| key.starts_with(TRAINING));
+    let mut faults = Faults::none();
+    let mut training: BTreeMap<String, Tensor> =
+        training.into_iter().map(|(key, tensor)| (key[TRAINING.len()..].to_string(), tensor)).collect();
+    for (name, tensor) in &mut model {
+        match (elsewhere.contains(&name.as_str()), training.remove(name)) {
+            (true, Some(trained)) => *tensor = trained,
+            (true, None) => {
+                let text = format!("the checkpoint lacks the weights of `{name}` that training goes on with");
+                faults.push(Fault::new("D040", Exit::Data, text));
+            }
+            (false, Some(trained)) => drop(training.insert(name.clone(), trained)),
+            (false, None) => {}
+        }
+    }
+    for name in training.keys() {
+        let text = format!("the checkpoint has training weights of `{name}`, which this run does not tell from others");
+        faults.push(Fault::new("D041", Exit::Data, text).hint("was it saved with another optimizer or model?"));
+    }
+    faults.check()?;
+    Ok((model, state))
 }
 
 /// The network as an operation sees it.

@@ -8,7 +8,9 @@ use core::ptr::NonNull;
 
 use super::TableHeader;
 use super::host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
-use super::plugin_tables::{ArchOpTable, OptimizerTable, PluginCoreTable, ProjectionTable, RuleTable};
+use super::plugin_tables::{
+    ArchOpTable, EvaluationTable, OptimizerTable, PluginCoreTable, ProjectionTable, RuleTable, SumsTable,
+};
 
 /// A table with an id.
 ///
@@ -30,6 +32,8 @@ macro_rules! tables {
 tables!(
     PluginCoreTable = "plugin.core/1",
     RuleTable = "plugin.rule/1",
+    SumsTable = "plugin.sums/1",
+    EvaluationTable = "plugin.evaluation/1",
     OptimizerTable = "plugin.optimizer/1",
     ProjectionTable = "plugin.projection/1",
     ArchOpTable = "plugin.arch_op/1",

@@ -20,7 +20,8 @@ pub use descriptor::{Descriptor, HyperDescriptor, SlotDescriptor};
 pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 pub use plugin_tables::{
-    ArchOpTable, KernelCall, OptimizerCall, OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable,
+    ArchOpTable, EvaluationTable, KernelCall, MeasureCall, OptimizerCall, OptimizerTable, PluginCoreTable,
+    ProjectionCall, ProjectionTable, RuleTable, SumsTable,
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 
@@ -28,9 +29,9 @@ pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 /// incompatible version of the package that defines them.
 pub const MAJOR: u32 = 1;
 /// Raised when a table gains a function or an id appears. A plugin requires the minor of what it uses, not this one.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 
-/// What a plugin requires that uses all this version has: nothing was added yet.
+/// What a plugin requires of every host. A host that lacks a table which a label runs by refuses that label alone.
 pub const REQUIRED_MINOR: u32 = 0;
 
 /// Status of a call that went well; every other value is a failure whose text the caller fetches.

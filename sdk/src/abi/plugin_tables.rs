@@ -1,7 +1,7 @@
 //! Tables that a plugin offers. Entries return a status (`OK`, `FAILED`, `PANICKED`); the text of a failure is fetched
 //! on the same thread with [`PluginCoreTable::take_fault`]. No entry unwinds.
 
-use abi_stable::std_types::{RResult, RSlice, RString, RVec};
+use abi_stable::std_types::{RResult, RSlice, RString, RVec, Tuple2};
 
 use super::{GetTable, Network, NetworkPlan, SlotDescriptor, TableHeader};
 use crate::tape::Node;
@@ -45,7 +45,7 @@ pub struct KernelCall {
     /// Hyper-parameters in the descriptor's order, `lr` after the schedule.
     pub hyper: *const f64,
     /// This tensor's own step (from 1), its number of elements, the L2 norm of all gradients of the run before
-    /// clipping.
+    /// clipping; where the label has a [`SumsTable`], then its sums and the memory after the step.
     pub step: *const f64,
     /// Elements in the chunk.
     pub n: usize,
@@ -55,6 +55,65 @@ pub struct KernelCall {
     pub g: *const (),
     /// Slot by index in the state record, read and written; null where a slot is switched off.
     pub state: *const *mut (),
+}
+
+/// `plugin.sums/1`, per label, beside [`RuleTable`]: the reducing pass of a rule that sums before it updates.
+#[repr(C)]
+pub struct SumsTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// 0 where the sums are those of each tensor, 1 where they are those of all tensors that the rule runs. Any thread.
+    pub scope: extern "C" fn() -> u32,
+    /// Names of the sums. Any thread.
+    pub names: extern "C" fn() -> RVec<RString>,
+    /// Names of the memory, with its values before the first step. How it moves on, the recorded rule says. Any thread.
+    pub memory: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<Tuple2<RString, f64>>, RString>,
+    /// Sums of one chunk, all tensors f32. Worker threads; pure, calls no table, allocates nothing.
+    pub measure_f32: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
+    /// Sums of one chunk, all tensors f64.
+    pub measure_f64: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
+    /// Sums of one chunk, parameter and gradient bf16, state f32, arithmetic f32.
+    pub measure_bf16: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
+}
+
+/// One chunk to be measured. It begins at a multiple of [`BLOCK`](crate::cpu::BLOCK) elements of its tensor.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MeasureCall {
+    /// Bytes of this struct as the caller knows it.
+    pub struct_size: usize,
+    /// As [`KernelCall::isa`].
+    pub isa: u32,
+    /// As [`KernelCall::hyper`].
+    pub hyper: *const f64,
+    /// As [`KernelCall::step`], with the memory before the step.
+    pub step: *const f64,
+    /// Elements in the chunk.
+    pub n: usize,
+    /// The parameter, read only.
+    pub x: *const (),
+    /// The gradient, read only.
+    pub g: *const (),
+    /// Slots as in [`KernelCall::state`], read only.
+    pub state: *const *const (),
+    /// Where the sums go: `[blocks(n), sums]`.
+    pub rows: *mut f64,
+}
+
+/// `plugin.evaluation/1`, per label, beside [`RuleTable`]: the weights to evaluate at, where they are others than
+/// training moves.
+#[repr(C)]
+pub struct EvaluationTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// The weights as an expression whose result is x; the slots keep what they hold. Any thread.
+    pub record: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<Node>, RString>,
+    /// One chunk as [`RuleTable::update_f32`]: `x` becomes the weights to evaluate at. The gradient is not looked at.
+    pub prepare_f32: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// As `prepare_f32`, all tensors f64.
+    pub prepare_f64: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// As `prepare_f32`, parameter bf16, state f32, arithmetic f32.
+    pub prepare_bf16: unsafe extern "C" fn(call: *const KernelCall) -> u32,
 }
 
 /// `plugin.optimizer/1`, per label: a rule over whole tensors, through the host's tables.

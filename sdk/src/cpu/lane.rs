@@ -11,6 +11,9 @@ pub trait CpuLane: Lane<Uniform = f64> {
     /// Zero in place of a denormal. State is stored without them: a decaying average would stop at one of them for
     /// ever, and cost a hundred cycles at each step.
     fn without_denormals(self) -> Self;
+
+    /// As f64, exactly.
+    fn wide(self) -> f64;
 }
 
 /// The parameters keep the kernels of different instruction sets and storage formats apart, so that a rule's closure
@@ -129,6 +132,10 @@ macro_rules! cpu_lane {
             #[inline(always)]
             fn without_denormals(self) -> Self {
                 $name(if self.0.abs() < <$float>::MIN_POSITIVE { 0.0 } else { self.0 })
+            }
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self.0.into()
             }
         }
     };

@@ -8,15 +8,17 @@
 #![allow(unsafe_code)]
 
 mod lane;
+mod measure;
 mod storage;
 
 use core::mem::MaybeUninit;
 use std::fmt;
 
 use crate::abi::KernelCall;
-use crate::rule::Step;
+use crate::rule::{ElementwiseKernel, Kernel, Now, Step};
 use crate::{Elementwise, Record, Scalar};
 pub use lane::CpuLane;
+pub use measure::{BLOCK, blocks, measure, rows_of, sum};
 pub use storage::{Brain, Double, Single, Storage, from_bf16, to_bf16};
 
 /// Elements handled at a time.
@@ -81,13 +83,24 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Runs a rule over one chunk of any length, at any address. An instruction set that the machine lacks is not used.
+/// Runs an elementwise rule over one chunk of any length, at any address. An instruction set that the machine lacks is
+/// not used.
 ///
 /// # Safety
 /// `call` upholds what [`KernelCall`] says: `hyper` and `step` hold as many numbers as the rule reads; `x`, `g` and
 /// every slot that is not null point to `n` elements of the storage format; `x` and the slots are written by nobody
 /// else, `g` by nobody, during the call; `state` points to one pointer per slot.
 pub unsafe fn update<R: Elementwise, S: Storage>(call: &KernelCall) {
+    // SAFETY: as the caller's.
+    unsafe { update_kernel::<ElementwiseKernel<R>, S>(call) }
+}
+
+/// As [`update`], for any rule over elements.
+///
+/// # Safety
+/// As [`update`].
+#[doc(hidden)]
+pub unsafe fn update_kernel<R: Kernel, S: Storage>(call: &KernelCall) {
     let run: unsafe fn(&KernelCall) = match Isa::of(call.isa) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::<R, S>,
@@ -112,12 +125,7 @@ pub unsafe fn update<R: Elementwise, S: Storage>(call: &KernelCall) {
 ///
 /// # Safety
 /// As [`update`], with `whole + rest == call.n` and `rest < TILE`.
-unsafe fn run_rest<R: Elementwise, S: Storage>(
-    call: &KernelCall,
-    whole: usize,
-    rest: usize,
-    run: unsafe fn(&KernelCall),
-) {
+unsafe fn run_rest<R: Kernel, S: Storage>(call: &KernelCall, whole: usize, rest: usize, run: unsafe fn(&KernelCall)) {
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
     let mut x = [S::Value::default(); TILE];
     let mut g = [S::Value::default(); TILE];
@@ -162,22 +170,40 @@ unsafe fn copy_out<E>(from: &[E; TILE], to: *mut E, n: usize) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn avx512<R: Elementwise, S: Storage>(call: &KernelCall) {
+unsafe fn avx512<R: Kernel, S: Storage>(call: &KernelCall) {
     // SAFETY: as the caller's.
     unsafe { tiles::<R, S, 2>(call) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<R: Elementwise, S: Storage>(call: &KernelCall) {
+unsafe fn avx2<R: Kernel, S: Storage>(call: &KernelCall) {
     // SAFETY: as the caller's.
     unsafe { tiles::<R, S, 1>(call) }
 }
 
 #[inline(never)]
-unsafe fn baseline<R: Elementwise, S: Storage>(call: &KernelCall) {
+unsafe fn baseline<R: Kernel, S: Storage>(call: &KernelCall) {
     // SAFETY: as the caller's.
     unsafe { tiles::<R, S, 0>(call) }
+}
+
+/// The numbers of a step, as they lie in memory: t, numel, grad_norm, the sums, the memory.
+///
+/// # Safety
+/// `hyper` and `step` hold as many numbers as the rule reads.
+#[inline(always)]
+unsafe fn now<R: Kernel, L: CpuLane>(hyper: *const f64, step: *const f64) -> Now<R, L> {
+    let sums = <R::Sums<f64> as Record<f64>>::NAMES.len();
+    // SAFETY: the caller's promise.
+    unsafe {
+        Now {
+            h: R::Hyper::build(|k| Scalar(*hyper.add(k))),
+            step: Step::build(|k| Scalar(*step.add(k))),
+            sums: R::Sums::build(|k| Scalar(*step.add(3 + k))),
+            memory: R::Memory::build(|k| Scalar(*step.add(3 + sums + k))),
+        }
+    }
 }
 
 /// An element at any address.
@@ -194,14 +220,12 @@ type Tile<E> = [Anywhere<E>; TILE];
 /// # Safety
 /// As [`update`], and `call.n` is a multiple of `TILE`.
 #[inline(always)]
-unsafe fn tiles<R: Elementwise, S: Storage, const ISA: u8>(call: &KernelCall) {
+unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
     const { assert!(<R::State<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 state slots") };
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
     let zeros = [Anywhere(S::Held::default()); TILE];
     // SAFETY: the caller's promise about `hyper` and `step`.
-    let (hyper, step) =
-        unsafe { (R::Hyper::build(|k| Scalar(*call.hyper.add(k))), Step::build(|k| Scalar(*call.step.add(k)))) };
-    let rule = R::update::<S::Lane<ISA>>(hyper, step);
+    let rule = R::update::<S::Lane<ISA>>(unsafe { now::<R, _>(call.hyper, call.step) });
     for at in (0..call.n).step_by(TILE) {
         // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements; a tile has no alignment. Nobody
         // writes them while the references live: this call does so after their last use.

@@ -18,6 +18,7 @@ pub const fn arch_op<A: ArchOp>(label: &'static str, summary: &'static str, pape
         paper,
         id: ArchOpTable::ID,
         table: table::<A>,
+        also: |_| core::ptr::null(),
         schema: || schema(&A::hyper()),
         facts: || Ok(Vec::new()),
     }

@@ -16,6 +16,8 @@ pub struct Entry {
     /// Id of `table`.
     pub(super) id: &'static str,
     pub(super) table: fn() -> *const TableHeader,
+    /// Its other tables, by id; null where there is none.
+    pub(super) also: fn(&str) -> *const TableHeader,
     pub(super) schema: fn() -> Result<Vec<HyperDescriptor>>,
     /// What else is declared of this kind.
     pub(super) facts: fn() -> Result<Vec<Fact>>,

@@ -20,7 +20,7 @@ pub use entry::Entry;
 pub use optimizer::optimizer;
 pub use projection::projection;
 pub use root::root;
-pub use rule::elementwise;
+pub use rule::{elementwise, global, reducing};
 
 /// Puts one label on the list of the library's plugin: kind, type, label, one line, and where the method comes from.
 ///
@@ -28,11 +28,17 @@ pub use rule::elementwise;
 /// register!(Elementwise Lion, "lion", summary = "sign of an interpolated momentum", paper = "arXiv 2302.06675");
 /// ```
 ///
-/// The kinds are the traits: `Elementwise`, `Optimizer`, `Projection`, `ArchOp`.
+/// The kinds are the traits: `Elementwise`, `Reducing`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
 #[macro_export]
 macro_rules! register {
     (Elementwise $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
         $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper));
+    };
+    (Reducing $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper));
+    };
+    (Global $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
+        $crate::register!(@ $crate::export::global::<$type>($label, $summary, $paper));
     };
     (Optimizer $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
         $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper));

@@ -21,6 +21,7 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         paper,
         id: OptimizerTable::ID,
         table: table::<O>,
+        also: |_| core::ptr::null(),
         schema: || schema(&O::hyper()),
         facts: || Ok(Vec::new()),
     }

@@ -20,6 +20,7 @@ pub const fn projection<P: Projection>(label: &'static str, summary: &'static st
         paper,
         id: ProjectionTable::ID,
         table: table::<P>,
+        also: |_| core::ptr::null(),
         schema: || schema(&P::hyper()),
         facts: || Ok(Vec::new()),
     }

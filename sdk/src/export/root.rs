@@ -31,6 +31,7 @@ fn find(id: &str, label: &str) -> *const TableHeader {
     if id == PluginCoreTable::ID && label.is_empty() {
         return core_table();
     }
-    let entry = inventory::iter::<Entry>.into_iter().find(|entry| entry.id == id && entry.label == label);
-    entry.map_or(core::ptr::null(), |entry| (entry.table)())
+    let entries = inventory::iter::<Entry>.into_iter().filter(|entry| entry.label == label);
+    let tables = entries.map(|entry| if entry.id == id { (entry.table)() } else { (entry.also)(id) });
+    tables.into_iter().find(|table| !table.is_null()).unwrap_or(core::ptr::null())
 }

@@ -1,20 +1,48 @@
-//! `plugin.rule/1`: an elementwise rule behind C entries.
+//! Rules over elements behind C entries: `plugin.rule/1`, with `plugin.sums/1` and `plugin.evaluation/1` beside it.
 
-use abi_stable::std_types::{RResult, RSlice, RString, RVec};
+use core::ptr;
+
+use abi_stable::std_types::{RResult, RSlice, RString, RVec, Tuple2};
 
 use super::call::sized;
 use super::core_table::header;
 use super::entry::{Entry, Fact};
 use super::guard;
-use crate::abi::{KernelCall, RuleTable, SlotDescriptor, Table, TableHeader};
+use crate::abi::{EvaluationTable, KernelCall, MeasureCall, RuleTable, SlotDescriptor, SumsTable, Table, TableHeader};
 use crate::cpu::{self, Brain, Double, Single, Storage};
 use crate::hyper::{numbers, schema};
 use crate::record::values;
+use crate::rule::{ElementwiseKernel, EvalKernel, GlobalKernel, Kernel, ReducingKernel};
 use crate::tape::{self, Node};
-use crate::{Elementwise, Error, Record, Result, Slot, state};
+use crate::{Elementwise, Error, Global, Record, Reducing, Result, Slot, state};
 
 /// The entry of an elementwise rule.
 pub const fn elementwise<R: Elementwise>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    let entry = entry::<ElementwiseKernel<R>>(label, summary, paper);
+    if !R::PREPARES_FOR_EVAL {
+        return entry;
+    }
+    let also: fn(&str) -> _ = |id| if id == EvaluationTable::ID { evaluation_table::<R>() } else { ptr::null() };
+    Entry { also, facts: || with_evaluation(facts::<ElementwiseKernel<R>>()?), ..entry }
+}
+
+/// The entry of a rule that sums over each tensor.
+pub const fn reducing<R: Reducing>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    summing::<ReducingKernel<R>>(label, summary, paper)
+}
+
+/// The entry of a rule that sums over all tensors.
+pub const fn global<R: Global>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    summing::<GlobalKernel<R>>(label, summary, paper)
+}
+
+/// A host that does not know sums must not run the rule: it is told of another table.
+const fn summing<R: Kernel>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    let also: fn(&str) -> _ = |id| if id == RuleTable::ID { table::<R>() } else { ptr::null() };
+    Entry { id: SumsTable::ID, table: sums_table::<R>, also, ..entry::<R>(label, summary, paper) }
+}
+
+const fn entry<R: Kernel>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
     Entry {
         label,
         kind: "optimizer",
@@ -22,12 +50,13 @@ pub const fn elementwise<R: Elementwise>(label: &'static str, summary: &'static 
         paper,
         id: RuleTable::ID,
         table: table::<R>,
+        also: |_| ptr::null(),
         schema: || schema(&R::hyper()),
         facts: facts::<R>,
     }
 }
 
-fn table<R: Elementwise>() -> *const TableHeader {
+fn table<R: Kernel>() -> *const TableHeader {
     let table: &'static RuleTable = const {
         &RuleTable {
             header: header::<RuleTable>(),
@@ -41,14 +70,47 @@ fn table<R: Elementwise>() -> *const TableHeader {
     (&raw const *table).cast()
 }
 
+fn sums_table<R: Kernel>() -> *const TableHeader {
+    let table: &'static SumsTable = const {
+        &SumsTable {
+            header: header::<SumsTable>(),
+            scope: scope::<R>,
+            names: names::<R>,
+            memory: memory::<R>,
+            measure_f32: measure::<R, Single>,
+            measure_f64: measure::<R, Double>,
+            measure_bf16: measure::<R, Brain>,
+        }
+    };
+    (&raw const *table).cast()
+}
+
+fn evaluation_table<R: Elementwise>() -> *const TableHeader {
+    let table: &'static EvaluationTable = const {
+        &EvaluationTable {
+            header: header::<EvaluationTable>(),
+            record: record::<EvalKernel<R>>,
+            prepare_f32: update::<EvalKernel<R>, Single>,
+            prepare_f64: update::<EvalKernel<R>, Double>,
+            prepare_bf16: update::<EvalKernel<R>, Brain>,
+        }
+    };
+    (&raw const *table).cast()
+}
+
 /// Recording the rule as it is by default also shows, at load, that it can be recorded.
-fn facts<R: Elementwise>() -> Result<Vec<Fact>> {
+fn facts<R: Kernel>() -> Result<Vec<Fact>> {
     let defaults: Vec<f64> = values(&R::hyper()).iter().map(|knob| knob.default()).collect();
     let nodes = recorded::<R>(&defaults)?;
     Ok(vec![("portable", tape::portable(&nodes).to_string())])
 }
 
-fn declared<R: Elementwise>(hyper: &[f64]) -> Result<Vec<SlotDescriptor>> {
+fn with_evaluation(mut facts: Vec<Fact>) -> Result<Vec<Fact>> {
+    facts.push(("prepare_for_eval", "true".to_string()));
+    Ok(facts)
+}
+
+fn declared<R: Kernel>(hyper: &[f64]) -> Result<Vec<SlotDescriptor>> {
     let record = R::state(&numbers(hyper)?);
     if let Some(k) = values(&record).iter().position(|slot: &Slot| !slot.is_elementwise()) {
         let name = <R::State<Slot> as Record<Slot>>::NAMES[k];
@@ -57,28 +119,54 @@ fn declared<R: Elementwise>(hyper: &[f64]) -> Result<Vec<SlotDescriptor>> {
     Ok(state::descriptors(&record))
 }
 
-fn recorded<R: Elementwise>(hyper: &[f64]) -> Result<Vec<Node>> {
+fn recorded<R: Kernel>(hyper: &[f64]) -> Result<Vec<Node>> {
     let slots = declared::<R>(hyper)?;
-    let nodes = tape::record::<R>(hyper)?;
+    let nodes = tape::record_kernel::<R>(hyper)?;
     tape::check(&nodes, hyper.len(), &slots)?;
     Ok(nodes)
 }
 
-extern "C" fn slots<R: Elementwise>(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
+extern "C" fn slots<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
     guard::value(|| Ok(declared::<R>(&hyper)?.into()))
 }
 
-extern "C" fn record<R: Elementwise>(hyper: RSlice<'_, f64>) -> RResult<RVec<Node>, RString> {
+extern "C" fn record<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<Node>, RString> {
     guard::value(|| Ok(recorded::<R>(&hyper)?.into()))
 }
 
-unsafe extern "C" fn update<R: Elementwise, S: Storage>(call: *const KernelCall) -> u32 {
+unsafe extern "C" fn update<R: Kernel, S: Storage>(call: *const KernelCall) -> u32 {
     guard::status(|| {
         // SAFETY: the host passes a call that lives until this returns, and says by `struct_size` how much of it there
         // is.
         let call = unsafe { sized(call)? };
         // SAFETY: the host upholds what `KernelCall` says, for the storage format of this entry.
-        unsafe { cpu::update::<R, S>(call) };
+        unsafe { cpu::update_kernel::<R, S>(call) };
+        Ok(())
+    })
+}
+
+extern "C" fn scope<R: Kernel>() -> u32 {
+    u32::from(R::GLOBAL)
+}
+
+extern "C" fn names<R: Kernel>() -> RVec<RString> {
+    <R::Sums<f64> as Record<f64>>::NAMES.iter().map(|&name| name.into()).collect()
+}
+
+extern "C" fn memory<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<Tuple2<RString, f64>>, RString> {
+    guard::value(|| {
+        let start = values(&R::memory(&numbers(&hyper)?));
+        let names = <R::Memory<f64> as Record<f64>>::NAMES.iter();
+        Ok(names.zip(start).map(|(&name, number)| Tuple2(name.into(), number)).collect())
+    })
+}
+
+unsafe extern "C" fn measure<R: Kernel, S: Storage>(call: *const MeasureCall) -> u32 {
+    guard::status(|| {
+        // SAFETY: as in `update`.
+        let call = unsafe { sized(call)? };
+        // SAFETY: the host upholds what `MeasureCall` says, for the storage format of this entry.
+        unsafe { cpu::measure::<R, S>(call) };
         Ok(())
     })
 }

@@ -5,13 +5,23 @@ use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
 use crate::{Error, Result};
 
+/// Most sums, and most numbers of memory.
+const MOST_NUMBERS: usize = 8;
+
 /// Checks nodes that came from outside, for a rule with so many hyper-parameters and these slots.
 ///
 /// # Errors
 /// An operation not known here, an operand that does not come before its user or is of another kind, an index beyond
-/// what is declared, or results that are not exactly the parameter and each slot once.
+/// what is declared, results that are not exactly the parameter and each slot once, or sums and memory that follow from
+/// themselves.
 pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<()> {
     let is_slot = |bits: u64| slots.iter().any(|slot| u64::from(slot.index) == bits);
+    let stored = |op: Op| -> Vec<u64> {
+        nodes.iter().filter(|node| node.operation() == Some(op)).map(|node| node.bits).collect()
+    };
+    let (sums, memory) = (stored(Op::OutSum), stored(Op::OutMemory));
+    // Which nodes follow from sums: what is measured must not.
+    let mut after_sums = vec![false; nodes.len()];
     let mut x_stored = 0;
     let mut slots_stored = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
@@ -26,7 +36,16 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
                 return fault(format!("{op:?} takes a {want:?}, node {operand} is not one"));
             }
         }
+        after_sums[i] = matches!(op, Op::Sum | Op::NewMemory) || node.operands().any(|operand| after_sums[operand]);
         match op {
+            Op::Sum if !sums.contains(&node.bits) => return fault(format!("sum {} is not measured", node.bits)),
+            Op::Memory | Op::NewMemory if !memory.contains(&node.bits) => {
+                return fault(format!("number {} of the memory is not moved on", node.bits));
+            }
+            Op::OutSum if after_sums[i] => return fault("a share in a sum follows from sums".into()),
+            Op::OutMemory if follows_from(nodes, i, Op::NewMemory) => {
+                return fault("the memory follows from itself".into());
+            }
             Op::Hyper if node.bits >= hyper as u64 => {
                 return fault(format!("hyper-parameter {} of {hyper}", node.bits));
             }
@@ -39,6 +58,17 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
             _ => {}
         }
     }
+    for (what, stored) in [("sum", &sums), ("number of the memory", &memory)] {
+        if let Some(missing) = (0..stored.len() as u64).find(|k| !stored.contains(k)) {
+            return Err(Error::new(format!("the recorded rule does not give {what} {missing} exactly once")));
+        }
+        if stored.len() > MOST_NUMBERS {
+            return Err(Error::new(format!(
+                "the recorded rule has {} times a {what}, at most 8 will do",
+                stored.len()
+            )));
+        }
+    }
     if x_stored != 1 {
         return Err(Error::new(format!("the recorded rule stores the parameter {x_stored} times")));
     }
@@ -49,4 +79,21 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Whether a checked part of a tape, up to node `i`, lets node `i` depend on an operation.
+fn follows_from(nodes: &[Node], i: usize, op: Op) -> bool {
+    let mut needed = vec![false; i + 1];
+    needed[i] = true;
+    for k in (0..=i).rev() {
+        if needed[k] {
+            if nodes[k].operation() == Some(op) {
+                return true;
+            }
+            for operand in nodes[k].operands() {
+                needed[operand] = true;
+            }
+        }
+    }
+    false
 }

@@ -41,6 +41,37 @@ impl Piece {
 /// exp_avg ← beta2·exp_avg + (1 − beta2)·g
 /// ```
 pub fn formula(nodes: &[Node], hyper: &[&str], state: &[&str]) -> String {
+    formula_with(nodes, &Names { hyper, state, sums: &[], memory: &[] })
+}
+
+/// What the numbers of a rule are called, in the order of its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// Hyper-parameters.
+    pub hyper: &'a [&'a str],
+    /// State slots.
+    pub state: &'a [&'a str],
+    /// Sums.
+    pub sums: &'a [&'a str],
+    /// Memory.
+    pub memory: &'a [&'a str],
+}
+
+impl Names<'_> {
+    fn sum(&self, node: &Node) -> String {
+        let index = node.bits as usize;
+        self.sums.get(index).map_or_else(|| format!("sum{index}"), |name| name.to_string())
+    }
+
+    fn memory(&self, node: &Node) -> String {
+        let index = node.bits as usize;
+        self.memory.get(index).map_or_else(|| format!("memory{index}"), |name| name.to_string())
+    }
+}
+
+/// As [`formula`], for a rule with sums and memory: `norm = Σ(x·x)` is a sum over the tensor or over all tensors.
+pub fn formula_with(nodes: &[Node], names: &Names<'_>) -> String {
+    let state = names.state;
     let live = live(nodes);
     let mut uses = vec![0; nodes.len()];
     let mut stored_as = vec![None; nodes.len()];
@@ -69,6 +100,11 @@ pub fn formula(nodes: &[Node], hyper: &[&str], state: &[&str]) -> String {
             Some(Op::OutState) if !keeps(nodes, node) => Some(state[node.bits as usize]),
             _ => None,
         };
+        match node.operation() {
+            Some(Op::OutSum) => lines.push(format!("{} = Σ({})", names.sum(node), pieces[node.a as usize].text)),
+            Some(Op::OutMemory) => lines.push(format!("{} ← {}", names.memory(node), pieces[node.a as usize].text)),
+            _ => {}
+        }
         let mut piece = match target {
             Some(target) => {
                 let value = &pieces[node.a as usize].text;
@@ -78,7 +114,7 @@ pub fn formula(nodes: &[Node], hyper: &[&str], state: &[&str]) -> String {
                 }
                 Piece { text: String::new(), bond: Bond::Atom }
             }
-            None => piece(node, &pieces, hyper, state),
+            None => piece(node, &pieces, names),
         };
         // leaves and lifted scalars are short enough to stand everywhere
         let is_leaf = node.operands().next().is_none() || matches!(node.operation(), Some(Op::Lift | Op::LiftCond));
@@ -102,7 +138,8 @@ pub fn formula(nodes: &[Node], hyper: &[&str], state: &[&str]) -> String {
 }
 
 /// The text of a node that is not a result.
-fn piece(node: &Node, pieces: &[Piece], hyper: &[&str], state: &[&str]) -> Piece {
+fn piece(node: &Node, pieces: &[Piece], names: &Names<'_>) -> Piece {
+    let Names { hyper, state, .. } = *names;
     let operands: Vec<&Piece> = node.operands().map(|operand| &pieces[operand]).collect();
     let index = node.bits as usize;
     let infix = |sign: &str, own: Bond, left: Bond, right: Bond| Piece {
@@ -119,6 +156,9 @@ fn piece(node: &Node, pieces: &[Piece], hyper: &[&str], state: &[&str]) -> Piece
         Op::Literal => atom(number(f64::from_bits(node.bits))),
         Op::Hyper => atom(hyper[index].into()),
         Op::Step => atom(Step::<super::record::Sym>::NAMES[index].into()),
+        Op::Sum => atom(names.sum(node)),
+        Op::Memory => atom(names.memory(node)),
+        Op::NewMemory => atom(format!("{}′", names.memory(node))),
         Op::X => atom("x".into()),
         Op::G => atom("g".into()),
         Op::State => atom(state[index].into()),
@@ -157,7 +197,7 @@ fn piece(node: &Node, pieces: &[Piece], hyper: &[&str], state: &[&str]) -> Piece
             ),
             bond: Bond::Choice,
         },
-        Op::OutX | Op::OutState => atom(String::new()),
+        Op::OutX | Op::OutState | Op::OutSum | Op::OutMemory => atom(String::new()),
     }
 }
 

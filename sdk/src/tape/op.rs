@@ -15,7 +15,7 @@ pub struct Node {
     pub b: u32,
     /// Third operand.
     pub c: u32,
-    /// Bits of a literal, or index of a hyper-parameter, step number or slot.
+    /// Bits of a literal, or index of a hyper-parameter, step number, slot, sum or number of the memory.
     pub bits: u64,
 }
 
@@ -64,13 +64,19 @@ macro_rules! operations {
 }
 
 operations! {
-    // scalars; 3 to 7 are kept for sums and memory
+    // scalars
     /// A number, by its bits.
     Literal = 0: () -> Scalar;
     /// A hyper-parameter, by index.
     Hyper = 1: () -> Scalar;
     /// 0 `t`, 1 `numel`, 2 `grad_norm`.
     Step = 2: () -> Scalar;
+    /// A sum over the tensor, or over all tensors, by index.
+    Sum = 3: () -> Scalar;
+    /// A number of the memory before the step, by index.
+    Memory = 4: () -> Scalar;
+    /// A number of the memory after the step, by index.
+    NewMemory = 5: () -> Scalar;
     /// a + b.
     ScalarAdd = 8: (Scalar, Scalar) -> Scalar;
     /// a − b.
@@ -161,6 +167,10 @@ operations! {
     OutX = 128: (Lane) -> Result;
     /// A slot's new element, by index.
     OutState = 129: (Lane) -> Result;
+    /// An element's share in a sum, by index; added up in f64.
+    OutSum = 130: (Lane) -> Result;
+    /// The new value of a number of the memory, by index.
+    OutMemory = 131: (Scalar) -> Result;
 }
 
 impl Op {

@@ -9,7 +9,7 @@ use super::op::{Node, Op};
 use crate::hyper::numbers;
 use crate::lane::{Cond, Uniform};
 use crate::record::values;
-use crate::rule::Step;
+use crate::rule::{ElementwiseKernel, Kernel, Now, Step};
 use crate::{Elementwise, Lane, Mask, Record, Result, Scalar};
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub struct Sym(u32);
 #[derive(Clone, Copy, Debug)]
 pub struct SymMask(Sym);
 
-/// Records a rule. Numbers are recorded as symbols; flags and choices as the literals they are.
+/// Records an elementwise rule. Numbers are recorded as symbols; flags and choices as the literals they are.
 ///
 /// # Errors
 /// Another count of hyper-parameters than the rule has.
@@ -50,6 +50,12 @@ pub struct SymMask(Sym);
 /// # Panics
 /// Where the rule does: if it asks `is_on` of a number.
 pub fn record<R: Elementwise>(hyper: &[f64]) -> Result<Vec<Node>> {
+    record_kernel::<ElementwiseKernel<R>>(hyper)
+}
+
+/// As [`record`], for any rule over elements: what it measures, how its memory moves on, what it updates.
+#[doc(hidden)]
+pub fn record_kernel<R: Kernel>(hyper: &[f64]) -> Result<Vec<Node>> {
     let held = numbers::<R::Hyper<f64>>(hyper)?;
     let knobs = values(&R::hyper());
     let slots = values(&R::state(&held));
@@ -61,7 +67,20 @@ pub fn record<R: Elementwise>(hyper: &[f64]) -> Result<Vec<Node>> {
     let (x, g) = (write(Op::X, &[], 0), write(Op::G, &[], 0));
     let mut state =
         R::State::build(|k| if slots[k].is_present() { write(Op::State, &[], k as u64) } else { Sym::from(0.0) });
-    let new_x = R::update::<Sym>(h, step)(x, g, &mut state);
+    let now = |memory: Op| Now::<R, Sym> {
+        h,
+        step,
+        sums: R::Sums::build(|k| Scalar(write(Op::Sum, &[], k as u64))),
+        memory: R::Memory::build(|k| Scalar(write(memory, &[], k as u64))),
+    };
+    let before = now(Op::Memory);
+    R::measure::<Sym>(before)(x, g, state).visit(|k, term| {
+        write(Op::OutSum, &[term], k as u64);
+    });
+    R::advance::<Sym>(before).visit(|k, number| {
+        write(Op::OutMemory, &[number.0], k as u64);
+    });
+    let new_x = R::update::<Sym>(now(Op::NewMemory))(x, g, &mut state);
     write(Op::OutX, &[new_x], 0);
     state.visit(|k, sym| {
         if slots[k].is_present() {

@@ -5,3 +5,4 @@ mod fingerprint;
 mod formula;
 mod recording;
 mod rule_set;
+mod sums;
