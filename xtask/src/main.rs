@@ -1,6 +1,7 @@
-//! The repository's own commands: `cargo xtask setup | train | test | check | bench | docs`.
+//! The repository's own commands: `cargo xtask setup | train | test | check | accept | bench | docs`.
 //! Does no training and no testing itself; it brings the tools together and starts them.
 
+mod accept;
 mod bench;
 mod check;
 mod docs;
@@ -34,6 +35,7 @@ usage: cargo xtask <command> [arguments]
   test [args]      setup, build, then every test; [args] go to `cargo test --workspace`
   check [part…]    all that a change must pass, or the parts named:
                    format, house-rules, dependencies, error-codes, clippy, docs, tests
+  accept [args]    every optimizer trains nanoGPT's CPU recipe and has to learn (`accept --help`)
   bench [name]     criterion benches, or the one named
   bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)
   docs             write the reference pages that are made from the code
@@ -75,6 +77,7 @@ fn run(verb: Option<&str>, args: &[String]) -> anyhow::Result<()> {
         "train" => train::run(&workspace, args),
         "test" => test::run(&workspace, args),
         "check" => check::run(&workspace, args),
+        "accept" => accept::run(&workspace, args),
         "bench" => bench::run(&workspace, args),
         "docs" => no_arguments(verb, args).and_then(|()| docs::run(&workspace)),
         "help" | "--help" | "-h" => {

@@ -73,9 +73,11 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 
 /// One finished run of one side.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Outcome {
-    ms_per_step: f64,
-    val_loss: f64,
+pub struct Outcome {
+    /// Median over the steps after the warm-up.
+    pub ms_per_step: f64,
+    /// Over the whole validation text, in nats per character.
+    pub val_loss: f64,
 }
 
 fn run_host(workspace: &Workspace, recipe: &Recipe, options: &Options, seed: u64) -> Result<Outcome> {
@@ -110,7 +112,7 @@ fn run_peer(workspace: &Workspace, python: &Path, recipe: &Recipe, options: &Opt
 }
 
 /// From the lines of `metrics.jsonl`: the median time of a step, and the evaluation over the whole text.
-fn outcome_of_metrics(metrics: &str) -> Option<Outcome> {
+pub fn outcome_of_metrics(metrics: &str) -> Option<Outcome> {
     let lines = |kind: &str| {
         let mark = format!("\"kind\":\"{kind}\"");
         metrics.lines().filter(move |line| line.contains(&mark))
@@ -177,21 +179,41 @@ fn table(rows: &[Row]) -> String {
 }
 
 fn record(workspace: &Workspace, options: &Options, table: &str) -> Result<()> {
+    let threads = options.threads.map_or("all".to_string(), |threads| threads.to_string());
+    let command =
+        format!("cargo xtask bench peers --steps {} --seeds {}, threads: {threads}", options.steps, options.seeds);
+    record_section(workspace, "nanoGPT's CPU recipe beside PyTorch", &command, table)
+}
+
+/// Writes a table to `benches/RESULTS.md`, in place of the section of that title if there is one.
+pub fn record_section(workspace: &Workspace, title: &str, command: &str, table: &str) -> Result<()> {
     let file = workspace.root.join("benches/RESULTS.md");
-    let mut text = fs::read_to_string(&file).unwrap_or_else(|_| "# Results\n".to_string());
+    let text = fs::read_to_string(&file).unwrap_or_else(|_| "# Results\n".to_string());
     let commit = step::answer(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&workspace.root))
         .unwrap_or_default();
-    let threads = options.threads.map_or("all".to_string(), |threads| threads.to_string());
-    let _ = write!(
-        text,
-        "\n## nanoGPT's CPU recipe beside PyTorch\n\n`cargo xtask bench peers --steps {} --seeds {}` at {}; {}; \
-         threads: {threads}. Only the ratio carries over to another machine.\n\n{table}",
-        options.steps,
-        options.seeds,
+    let section = format!(
+        "## {title}\n\n`{command}` at {}; {}. Only ratios carry over to another machine.\n\n{table}",
         commit.trim(),
         processor()
     );
-    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    fs::write(&file, with_section(&text, title, &section)).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn with_section(text: &str, title: &str, section: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        match parts.last_mut() {
+            Some(part) if !line.starts_with("## ") => part.push_str(line),
+            _ => parts.push(line.to_string()),
+        }
+    }
+    let mark = format!("## {title}\n");
+    match parts.iter_mut().find(|part| part.starts_with(&mark)) {
+        Some(part) => *part = format!("{section}\n"),
+        None => parts.push(format!("\n{section}")),
+    }
+    let joined: String = parts.concat();
+    format!("{}\n", joined.trim_end())
 }
 
 /// The name of this machine's processor, and how many of its threads can be used.
@@ -292,6 +314,15 @@ mod tests {
         assert_eq!(number(line, "ms_per_step"), Some(27.25));
         assert_eq!(number(line, "val_loss"), None);
         assert_eq!(number(line, "step"), None);
+    }
+
+    #[test]
+    fn a_section_is_written_once() {
+        let text = "# Results\n\n## a\n\nold\n\n## b\n\nkept\n";
+        let once = with_section(text, "a", "## a\n\nnew\n");
+        assert_eq!(once, "# Results\n\n## a\n\nnew\n\n## b\n\nkept\n");
+        let more = with_section(&once, "c", "## c\n\nmore\n");
+        assert_eq!(more, "# Results\n\n## a\n\nnew\n\n## b\n\nkept\n\n## c\n\nmore\n");
     }
 
     #[test]

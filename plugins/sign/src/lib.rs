@@ -1,6 +1,10 @@
 //! Optimizers whose steps are signs: every element moves by the same length.
 #![forbid(unsafe_code)]
 
+pub mod cautious_lion;
 pub mod lion;
+pub mod rprop;
+pub mod signsgd;
+pub mod tiger;
 
 sdk::plugin!();

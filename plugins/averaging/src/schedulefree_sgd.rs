@@ -1,0 +1,89 @@
+//! Schedule-free SGD: gradient descent with an average of the iterates in place of a schedule.
+//!
+//! ```text
+//! u = g + weight_decay·y
+//! η = lr·min(1, t/warmup_steps),   w = tʳ·(largest η)^weight_lr_power,   W ← W + w,   c = w/W
+//! y ← y + c·(z − y) − η·(1 − momentum·(1 − c))·u,   z ← z − η·u
+//! evaluate at y + (1 − 1/momentum)·(z − y)
+//! ```
+//! Defazio et al. 2024, "The Road Less Scheduled", arXiv 2405.15682, equations 3 to 5; as schedulefree, the authors'
+//! package.
+//! The parameter x that training moves is the point y at which gradients are taken; the average is the point to evaluate
+//! at, and what checkpoints and samples are made of. W and the largest lr are one number per tensor; they are kept per
+//! element. Steps, and with them the weights, are counted per tensor; the package counts per group.
+
+use sdk::*;
+
+/// The rule.
+pub struct SchedulefreeSgd;
+
+/// Its hyper-parameters.
+#[derive(Record)]
+pub struct Hyper<T> {
+    lr: T,
+    momentum: T,
+    weight_decay: T,
+    warmup_steps: T,
+    r: T,
+    weight_lr_power: T,
+}
+
+/// Its state: z, W, the largest η to its power.
+#[derive(Record)]
+pub struct State<T> {
+    z: T,
+    weight_sum: T,
+    lr_power: T,
+}
+
+impl Elementwise for SchedulefreeSgd {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        Hyper {
+            lr: knob(1.0, 0.0..=100.0, "step size"),
+            momentum: knob(0.9, 0.0..=1.0, "where between z and the average gradients are taken"),
+            weight_decay: knob(0.0, 0.0..=10.0, "decay, at y"),
+            warmup_steps: knob(0.0, 0.0..=1e9, "steps until lr is reached"),
+            r: knob(0.0, 0.0..=100.0, "power of the step in the average's weights"),
+            weight_lr_power: knob(2.0, 0.0..=100.0, "power of lr in the average's weights"),
+        }
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { z: Slot::copy_of_parameter(), weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
+    }
+
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+        let warmth = h.warmup_steps.gt(0.0).select((step.t / h.warmup_steps.max(1.0)).min(1.0), 1.0);
+        let lr = h.lr * warmth;
+        let (growth, power) = (step.t.pow(h.r), lr.pow(h.weight_lr_power));
+
+        move |x, g, state| {
+            let step = g + h.weight_decay * x;
+            state.lr_power = state.lr_power.max(power);
+            let weight = growth * state.lr_power;
+            state.weight_sum = state.weight_sum + weight;
+            let share = state.weight_sum.gt(0.0).select(weight / state.weight_sum, 0.0);
+            let pull = lr * (L::from(1.0) - h.momentum * (L::from(1.0) - share));
+            let new = x + share * (state.z - x) - pull * step;
+            state.z = state.z - lr * step;
+            new
+        }
+    }
+
+    const PREPARES_FOR_EVAL: bool = true;
+
+    /// The average: y − (1 − momentum)/momentum·(z − y).
+    fn prepare_for_eval<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, State<L>) -> L {
+        let back = h.momentum.gt(0.0).select(1.0 - 1.0 / h.momentum, 0.0);
+        move |y, state| y + back * (state.z - y)
+    }
+}
+
+register!(
+    Elementwise SchedulefreeSgd, "schedulefree-sgd",
+    summary = "gradient descent with an average in place of a schedule",
+    paper = "arXiv 2405.15682"
+);

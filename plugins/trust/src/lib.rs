@@ -1,0 +1,8 @@
+//! Optimizers whose step follows the norm of a whole tensor.
+#![forbid(unsafe_code)]
+
+pub mod lamb;
+pub mod lars;
+pub mod novograd;
+
+sdk::plugin!();
