@@ -275,7 +275,8 @@ fn tolerance(case: &Value, ty: &str) -> Result<f64, String> {
         return Ok(tolerance);
     }
     let measured = case["f32_vs_f64_max_abs"].as_f64().ok_or("no tolerance, and none can be derived")?;
-    let independent = case["check"]["max_abs_diff_f64"].as_f64().unwrap_or(1e-9);
+    // Its f64 is f32 in places: that much an independent f64 is off in the case that has one.
+    let independent = case["check"]["max_abs_diff_f64"].as_f64().unwrap_or(5e-9);
     Ok(if ty == "f64" { 2.0 * independent } else { (16.0 * measured).max(4e-6) })
 }
 
@@ -320,8 +321,9 @@ fn every_optimizer_follows_its_reference() {
     for (label, (cases, worst)) in &replayed {
         println!("{label}: {cases} trajectories, at most {worst:.2} of the tolerance");
     }
-    let absent: Vec<&str> = goldens.labels().difference(&labels).copied().collect();
-    println!("not in the registry: {}", absent.join(", "));
+    for label in goldens.labels().difference(&labels) {
+        failures.push(format!("{label}: not in the registry"));
+    }
     for label in labels.iter().filter(|label| !goldens.labels().contains(*label)) {
         failures.push(format!("{label}: no case"));
     }

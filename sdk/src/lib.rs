@@ -97,7 +97,7 @@ pub use projection::Projection;
 pub use record::{Nothing, Record};
 pub use rule::{Elementwise, Global, Reducing, Step};
 pub use sdk_derive::Record;
-pub use state::{ShapeKind, Slot, descriptors as slot_descriptors};
+pub use state::{SQUARE, ShapeKind, Slot, descriptors as slot_descriptors};
 pub use tensor::{Device, Dtype, Tensor};
 
 // What the macros name.

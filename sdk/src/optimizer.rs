@@ -68,6 +68,13 @@ pub trait Optimizer: 'static {
     /// Slots for these hyper-parameters.
     fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
 
+    /// Slots of a parameter of this shape, where they are not the same for all; [`Optimizer::state`] then says what a
+    /// matrix has, which is what lists show.
+    fn state_of(h: &Self::Hyper<f64>, shape: &[i64]) -> Self::State<Slot> {
+        let _ = shape;
+        Self::state(h)
+    }
+
     /// Whether a parameter of this shape can be optimized.
     ///
     /// # Errors

@@ -29,21 +29,41 @@ enum Start {
 
 /// Shape of a slot, for a parameter of shape `[…, r, c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
 pub enum ShapeKind {
     /// As the parameter. Any shape.
-    Elementwise = 0,
+    Elementwise,
     /// One number per row: `[…, r]`.
-    Row = 1,
+    Row,
     /// One number per column: `[…, c]`.
-    Column = 2,
+    Column,
     /// A matrix that multiplies from the left: `[…, r, r]`.
-    Left = 3,
+    Left,
     /// A matrix that multiplies from the right: `[…, c, c]`.
-    Right = 4,
+    Right,
     /// One number. Any shape.
-    Scalar = 5,
+    Scalar,
+    /// A matrix `[n, n]`, whatever the parameter's shape; for slots that depend on it, see
+    /// [`Optimizer::state_of`](crate::Optimizer::state_of).
+    Square(u32),
 }
+
+impl ShapeKind {
+    /// As it crosses the boundary.
+    fn code(self) -> u32 {
+        match self {
+            ShapeKind::Elementwise => 0,
+            ShapeKind::Row => 1,
+            ShapeKind::Column => 2,
+            ShapeKind::Left => 3,
+            ShapeKind::Right => 4,
+            ShapeKind::Scalar => 5,
+            ShapeKind::Square(n) => SQUARE + n,
+        }
+    }
+}
+
+/// Shape kinds from here on are square matrices of so many rows more.
+pub const SQUARE: u32 = 256;
 
 impl Slot {
     /// Zeros.
@@ -110,7 +130,7 @@ pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
             SlotDescriptor {
                 name: name.into(),
                 index: index as u32,
-                shape_kind: slot.shape as u32,
+                shape_kind: slot.shape.code(),
                 start,
                 fill,
                 value_degree: slot.value_degree,

@@ -290,6 +290,18 @@ impl<'t> Tensor<'t> {
         self.mul_scalar(beta)?.add_scaled(other, 1.0 - beta)
     }
 
+    /// Sum over all dimensions but the first, the batch's; they are kept with size 1.
+    pub fn sum_each(self) -> Result<Tensor<'t>> {
+        let dims: Vec<i64> = (1..self.shape()?.len() as i64).collect();
+        if dims.is_empty() { Ok(self) } else { self.sum(&dims) }
+    }
+
+    /// Mean, as [`Tensor::sum_each`].
+    pub fn mean_each(self) -> Result<Tensor<'t>> {
+        let dims: Vec<i64> = (1..self.shape()?.len() as i64).collect();
+        if dims.is_empty() { Ok(self) } else { self.mean(&dims) }
+    }
+
     /// `self != 0 ? yes : no`, elementwise.
     pub fn select(self, yes: Tensor<'t>, no: Tensor<'t>) -> Result<Tensor<'t>> {
         let mut out = 0;

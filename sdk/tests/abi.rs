@@ -6,7 +6,8 @@ use std::mem::offset_of;
 
 use sdk::abi::{
     ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
-    PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SumsTable, Table, TableHeader, TensorTable,
+    PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SlotsTable, SumsTable, Table, TableHeader,
+    TensorTable,
 };
 use sdk::tape::Node;
 
@@ -54,6 +55,7 @@ fn tables_are_as_published() {
     table!(text, SumsTable { scope, names, memory, measure_f32, measure_f64, measure_bf16 });
     table!(text, EvaluationTable { record, prepare_f32, prepare_f64, prepare_bf16 });
     table!(text, OptimizerTable { accepts, slots, step });
+    table!(text, SlotsTable { slots });
     table!(text, ProjectionTable { inputs, metrics, project });
     table!(text, ArchOpTable { plan });
     table!(text, CoreTable { log, take_error });

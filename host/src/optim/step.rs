@@ -6,10 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use sdk::{
-    abi::SlotDescriptor,
-    tape::{self, Node},
-};
+use sdk::tape::{self, Node};
 use tch::{TchError, Tensor};
 
 use super::{
@@ -100,9 +97,11 @@ impl Optim {
         let mut of_parameter: Vec<Option<PerParameter>> = params.iter().map(|_| None).collect();
         let mut planned = Vec::new();
         for (index, group) in groups.into_iter().enumerate() {
-            let Some((how, slots)) = faults.take(how(&group)) else { continue };
+            let Some(how) = faults.take(how(&group)) else { continue };
             for &member in &group.members {
                 let param = &params[member];
+                let of_shape = group.loaded.slots_of(&group.hyper.values, &param.tensor.size());
+                let Some(slots) = faults.take(of_shape) else { continue };
                 if let Some(state) = faults.take(State::new(&group.loaded.label, &param.name, &slots, &param.tensor)) {
                     of_parameter[member] = Some(PerParameter {
                         name: param.name.clone(),
@@ -339,7 +338,12 @@ impl Optim {
             let fault = Fault::new("E040", Exit::Environment, format!("a step of `{}` cannot be done", loaded.label));
             named(fault.note("libtorch", text.lines().next().unwrap_or_default()))
         };
-        let rule = WholeRule { label: &loaded.label, table, fault: &|status, stage| loaded.fault(status, stage) };
+        let rule = WholeRule {
+            label: &loaded.label,
+            table,
+            slots: loaded.slots_by_shape(),
+            fault: &|status, stage| loaded.fault(status, stage),
+        };
         tch::no_grad(|| {
             let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
             let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
@@ -437,16 +441,16 @@ impl PerParameter {
     }
 }
 
-/// How a group is run, and the slots of its parameters.
-fn how(group: &Group) -> Result<(How, Vec<SlotDescriptor>), Fault> {
+/// How a group is run.
+fn how(group: &Group) -> Result<How, Fault> {
     let (loaded, hyper) = (&group.loaded, &group.hyper.values);
     let slots = loaded.slots(hyper)?;
     let (Some(rule), Some(expression)) = (Rule::of(loaded), loaded.record(hyper)?) else {
-        return Ok((How::Whole, slots));
+        return Ok(How::Whole);
     };
     let evaluation = loaded.record_evaluation(hyper)?;
     match slots.iter().find(|slot| slot.shape_kind != 0) {
-        None => Ok((How::Elementwise { rule, expression, evaluation }, slots)),
+        None => Ok(How::Elementwise { rule, expression, evaluation }),
         Some(slot) => {
             let text =
                 format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);

@@ -20,7 +20,7 @@ pub fn fingerprint(loaded: &Loaded) -> Result<Option<String>, Fault> {
         // Slots that cannot be kept are found before the probe keeps them.
         loaded.slots(&hyper)?;
         let fault = |status, stage: &str| loaded.fault(status, stage);
-        let rule = WholeRule { label: &loaded.label, table, fault: &fault };
+        let rule = WholeRule { label: &loaded.label, table, slots: loaded.slots_by_shape(), fault: &fault };
         return matrix_fingerprint(&rule, &hyper).map(Some);
     }
     let slots = loaded.slots(&hyper)?;

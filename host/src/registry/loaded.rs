@@ -10,7 +10,7 @@ use abi_stable::std_types::RResult;
 use sdk::{
     abi::{
         self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable,
-        SlotDescriptor, SumsTable,
+        SlotDescriptor, SlotsTable, SumsTable,
     },
     tape::{self, Node},
 };
@@ -45,7 +45,7 @@ pub struct Loaded {
 enum Table {
     Rule(&'static RuleTable, Option<&'static EvaluationTable>),
     Sums(&'static RuleTable, &'static SumsTable),
-    Optimizer(&'static OptimizerTable),
+    Optimizer(&'static OptimizerTable, Option<&'static SlotsTable>),
     Projection(&'static ProjectionTable),
     ArchOp(&'static ArchOpTable),
 }
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Table {
         f.write_str(match self {
             Table::Rule(..) => "plugin.rule/1",
             Table::Sums(..) => "plugin.sums/1",
-            Table::Optimizer(_) => "plugin.optimizer/1",
+            Table::Optimizer(..) => "plugin.optimizer/1",
             Table::Projection(_) => "plugin.projection/1",
             Table::ArchOp(_) => "plugin.arch_op/1",
         })
@@ -119,7 +119,7 @@ impl Loaded {
 
     /// Its table, where it is an optimizer over whole tensors.
     pub fn optimizer(&self) -> Option<&'static OptimizerTable> {
-        if let Table::Optimizer(table) = self.table { Some(table) } else { None }
+        if let Table::Optimizer(table, _) = self.table { Some(table) } else { None }
     }
 
     /// Its table, where it is a projection.
@@ -214,9 +214,16 @@ impl Loaded {
     pub fn slots(&self, hyper: &[f64]) -> Result<Vec<SlotDescriptor>, Fault> {
         let answer = match self.table {
             Table::Rule(table, _) | Table::Sums(table, _) => (table.slots)(hyper.into()),
-            Table::Optimizer(table) => (table.slots)(hyper.into()),
+            Table::Optimizer(table, _) => (table.slots)(hyper.into()),
             Table::Projection(_) | Table::ArchOp(_) => return Ok(Vec::new()),
         };
+        self.usable(answer)
+    }
+
+    fn usable(
+        &self,
+        answer: RResult<abi_stable::std_types::RVec<SlotDescriptor>, abi_stable::std_types::RString>,
+    ) -> Result<Vec<SlotDescriptor>, Fault> {
         let slots = self.answer(answer, "slots")?.into_vec();
         match unusable(&slots) {
             None => Ok(slots),
@@ -225,6 +232,20 @@ impl Loaded {
                 Err(self.plugin_fault("P002", message, reason))
             }
         }
+    }
+
+    /// The table of its slots by shape, where it has one.
+    pub fn slots_by_shape(&self) -> Option<&'static SlotsTable> {
+        if let Table::Optimizer(_, slots) = self.table { slots } else { None }
+    }
+
+    /// The state slots of a parameter of this shape.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::slots`].
+    pub fn slots_of(&self, hyper: &[f64], shape: &[i64]) -> Result<Vec<SlotDescriptor>, Fault> {
+        let Some(table) = self.slots_by_shape() else { return self.slots(hyper) };
+        self.usable((table.slots)(hyper.into(), shape.into()))
     }
 
     /// Its state with the registry's defaults; none where it is no optimizer.
@@ -357,7 +378,10 @@ fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Resu
             Ok(Table::Rule(library.table(label)?, evaluation))
         }
         (Kind::Optimizer, "plugin.sums/1") => Ok(Table::Sums(library.table(label)?, library.table(label)?)),
-        (Kind::Optimizer, "plugin.optimizer/1") => library.table(label).map(Table::Optimizer),
+        (Kind::Optimizer, "plugin.optimizer/1") => {
+            // A plugin of an older sdk has slots of one kind for all shapes.
+            Ok(Table::Optimizer(library.table(label)?, library.table(label).ok()))
+        }
         (Kind::Projection, "plugin.projection/1") => library.table(label).map(Table::Projection),
         (Kind::ArchOp, "plugin.arch_op/1") => library.table(label).map(Table::ArchOp),
         (kind, table) => {
@@ -384,7 +408,7 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         if slot.index >= MOST_SLOTS {
             return Some(format!("slot `{name}` has index {}", slot.index));
         }
-        if slot.shape_kind > 5 || slot.start > 2 {
+        if (slot.shape_kind > 5 && slot.shape_kind < sdk::SQUARE) || slot.start > 2 {
             return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
         }
     }

@@ -31,6 +31,9 @@ impl StateBytes {
 
 /// The name of a slot's shape.
 pub fn shape(slot: &SlotDescriptor) -> &'static str {
+    if slot.shape_kind >= sdk::SQUARE {
+        return "square";
+    }
     SHAPES.get(slot.shape_kind as usize).copied().unwrap_or("unknown")
 }
 

@@ -38,7 +38,14 @@ pub fn matrix_fingerprint(rule: &WholeRule<'_>, hyper: &[f64]) -> Result<String,
         if (rule.table.accepts)(RSlice::from_slice(shape)).is_ok() {
             accepted = true;
             hash.update(format!("shape {shape:?}\n"));
-            probe(rule, hyper, &slots, number as u32, shape, &mut hash)?;
+            let of_shape = match rule.slots {
+                Some(table) => {
+                    let slots = (table.slots)(RSlice::from_slice(hyper), RSlice::from_slice(shape)).into_result();
+                    slots.map_err(|text| failed(rule.label, "slots", &text))?
+                }
+                None => slots.clone(),
+            };
+            probe(rule, hyper, &of_shape, number as u32, shape, &mut hash)?;
         }
     }
     if !accepted {

@@ -3,7 +3,7 @@
 
 use std::{ops::Range, ptr};
 
-use sdk::abi::{OK, OptimizerCall, OptimizerTable};
+use sdk::abi::{OK, OptimizerCall, OptimizerTable, SlotsTable};
 use tch::{Kind, TchError, Tensor};
 
 use super::{Scope, tables::kind_name};
@@ -19,6 +19,8 @@ pub struct WholeRule<'a> {
     pub label: &'a str,
     /// Its entries.
     pub table: &'a OptimizerTable,
+    /// Its slots by shape, where they depend on it.
+    pub slots: Option<&'a SlotsTable>,
     /// The fault behind a status that is not `OK`; takes the plugin's text.
     pub fault: &'a dyn Fn(u32, &str) -> Fault,
 }
@@ -213,7 +215,7 @@ mod tests {
 
     fn rule() -> WholeRule<'static> {
         let fault = &|status, stage: &str| Fault::new("P002", Exit::Plugin, format!("status {status} in {stage}"));
-        WholeRule { label: "momentum", table: &TABLE, fault }
+        WholeRule { label: "momentum", table: &TABLE, slots: None, fault }
     }
 
     fn values(tensor: &Tensor) -> Vec<f64> {

@@ -14,6 +14,7 @@ pub mod cautious_adamw;
 pub mod grams;
 pub mod laprop;
 pub mod madgrad;
+pub mod mars;
 pub mod nadam;
 pub mod nadamw;
 pub mod radam;

@@ -15,29 +15,31 @@
 //! singular value, and faster where the processor or the card multiplies bf16 matrices in hardware.
 use sdk::*;
 
+use crate::newton_schulz::NewtonSchulz;
+
 /// The rule.
 pub struct Muon;
 
 /// Its hyper-parameters.
 #[derive(Record)]
 pub struct Hyper<T> {
-    lr: T,
-    momentum: T,
-    nesterov: T,
-    weight_decay: T,
-    ns_steps: T,
-    ns_a: T,
-    ns_b: T,
-    ns_c: T,
-    eps: T,
-    adjust_lr: T,
-    ns_dtype: T,
+    pub(crate) lr: T,
+    pub(crate) momentum: T,
+    pub(crate) nesterov: T,
+    pub(crate) weight_decay: T,
+    pub(crate) ns_steps: T,
+    pub(crate) ns_a: T,
+    pub(crate) ns_b: T,
+    pub(crate) ns_c: T,
+    pub(crate) eps: T,
+    pub(crate) adjust_lr: T,
+    pub(crate) ns_dtype: T,
 }
 
 /// Its state: the momentum B.
 #[derive(Record)]
 pub struct State<T> {
-    momentum_buffer: T,
+    pub(crate) momentum_buffer: T,
 }
 
 /// Index of `match_rms_adamw` among the choices of `adjust_lr`.
@@ -83,48 +85,35 @@ impl Optimizer for Muon {
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        let average = state.momentum_buffer.lerp(g, h.momentum)?;
-        state.momentum_buffer = average;
-        let direction = if h.nesterov.is_on() { average.lerp(g, h.momentum)? } else { average };
-
-        let shape = x.shape()?;
-        let [batch, rows, ..] = shape[..] else {
-            return Err(format!("a batch of matrices is needed, not {shape:?}").into());
-        };
-        let columns = shape[2..].iter().product();
-        let orthogonal = newton_schulz(direction.reshape(&[batch, rows, columns])?, h)?.reshape(&shape)?;
-
-        let (rows, columns) = (rows as f64, columns as f64);
-        let adjusted = if h.adjust_lr.is(MATCH_RMS_ADAMW) {
-            0.2 * rows.max(columns).sqrt()
-        } else {
-            (rows / columns).max(1.0).sqrt()
-        };
+        let step = direction(h, g, state)?;
         // The decay takes the learning rate as it is.
-        x.mul_scalar(1.0 - h.lr * h.weight_decay)?.add_scaled(orthogonal, -h.lr * adjusted)
+        x.mul_scalar(1.0 - h.lr * h.weight_decay)?.add_scaled(step, -h.lr)
     }
 }
 
-/// Moves the singular values of each matrix `[batch, rows, columns]` towards 1, by a polynomial that is odd in the
-/// matrix.
-fn newton_schulz<'t>(u: Tensor<'t>, h: &Hyper<f64>) -> Result<Tensor<'t>> {
-    if h.ns_steps.fract() != 0.0 {
-        return Err(format!("ns_steps = {} is not a whole number", h.ns_steps).into());
-    }
-    let dtype = u.dtype()?;
-    // XXᵀ is as large as the first dimension: let that be the shorter one.
-    let tall = u.size(-2)? > u.size(-1)?;
-    let mut x = if h.ns_dtype.is(BF16) { u.cast(Dtype::Bf16)? } else { u };
-    if tall {
-        x = x.t()?;
-    }
-    x = x.div(x.norm(&[-2, -1])?.max_scalar(h.eps)?)?;
-    for _ in 0..h.ns_steps as usize {
-        let a = x.matmul(x.t()?)?;
-        let polynomial = a.add_matmul(a, a, h.ns_b, h.ns_c)?;
-        x = x.add_matmul(polynomial, x, h.ns_a, 1.0)?;
-    }
-    if tall { x.t()?.cast(dtype) } else { x.cast(dtype) }
+/// r·O, the step of Muon before lr; moves the momentum on.
+pub fn direction<'t>(h: &Hyper<f64>, g: Tensor<'t>, state: &mut State<Tensor<'t>>) -> Result<Tensor<'t>> {
+    let average = state.momentum_buffer.lerp(g, h.momentum)?;
+    state.momentum_buffer = average;
+    let along = if h.nesterov.is_on() { average.lerp(g, h.momentum)? } else { average };
+
+    let shape = g.shape()?;
+    let [batch, rows, ..] = shape[..] else {
+        return Err(format!("a batch of matrices is needed, not {shape:?}").into());
+    };
+    let columns = shape[2..].iter().product();
+    let iteration = NewtonSchulz {
+        steps: h.ns_steps,
+        coefficients: [h.ns_a, h.ns_b, h.ns_c],
+        eps: h.eps,
+        in_bf16: h.ns_dtype.is(BF16),
+    };
+    let orthogonal = iteration.orthogonal(along.reshape(&[batch, rows, columns])?)?.reshape(&shape)?;
+
+    let (rows, columns) = (rows as f64, columns as f64);
+    let adjusted =
+        if h.adjust_lr.is(MATCH_RMS_ADAMW) { 0.2 * rows.max(columns).sqrt() } else { (rows / columns).max(1.0).sqrt() };
+    orthogonal.mul_scalar(adjusted)
 }
 
 register!(

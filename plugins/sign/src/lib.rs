@@ -6,5 +6,6 @@ pub mod lion;
 pub mod rprop;
 pub mod signsgd;
 pub mod tiger;
+pub mod tiger_authors;
 
 sdk::plugin!();

@@ -1,6 +1,7 @@
 //! Optimizers whose step follows the norm of a whole tensor.
 #![forbid(unsafe_code)]
 
+pub mod adamp;
 pub mod lamb;
 pub mod lars;
 pub mod novograd;

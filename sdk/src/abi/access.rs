@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::TableHeader;
 use super::host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 use super::plugin_tables::{
-    ArchOpTable, EvaluationTable, OptimizerTable, PluginCoreTable, ProjectionTable, RuleTable, SumsTable,
+    ArchOpTable, EvaluationTable, OptimizerTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable, SumsTable,
 };
 
 /// A table with an id.
@@ -34,6 +34,7 @@ tables!(
     RuleTable = "plugin.rule/1",
     SumsTable = "plugin.sums/1",
     EvaluationTable = "plugin.evaluation/1",
+    SlotsTable = "plugin.slots/1",
     OptimizerTable = "plugin.optimizer/1",
     ProjectionTable = "plugin.projection/1",
     ArchOpTable = "plugin.arch_op/1",

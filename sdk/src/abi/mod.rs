@@ -21,7 +21,7 @@ pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 pub use plugin_tables::{
     ArchOpTable, EvaluationTable, KernelCall, MeasureCall, OptimizerCall, OptimizerTable, PluginCoreTable,
-    ProjectionCall, ProjectionTable, RuleTable, SumsTable,
+    ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 

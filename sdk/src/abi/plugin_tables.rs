@@ -129,6 +129,15 @@ pub struct OptimizerTable {
     pub step: unsafe extern "C" fn(call: *const OptimizerCall) -> u32,
 }
 
+/// `plugin.slots/1`, per label, beside [`OptimizerTable`]: slots that depend on the parameter's shape.
+#[repr(C)]
+pub struct SlotsTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// State slots of a parameter of this shape. Any thread.
+    pub slots: extern "C" fn(hyper: RSlice<'_, f64>, shape: RSlice<'_, i64>) -> RResult<RVec<SlotDescriptor>, RString>,
+}
+
 /// One step of `batch` parameters of one shape, stacked along a leading dimension. Handles live for the call.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use super::call::{numbers, sized};
 use super::core_table::header;
 use super::entry::Entry;
 use super::guard;
-use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, Table, TableHeader};
+use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, SlotsTable, Table, TableHeader};
 use crate::hyper::{self, schema};
 use crate::optimizer::TensorStep;
 use crate::tensor::Tensor;
@@ -21,7 +21,7 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         paper,
         id: OptimizerTable::ID,
         table: table::<O>,
-        also: |_| core::ptr::null(),
+        also: |id| if id == SlotsTable::ID { slots_table::<O>() } else { core::ptr::null() },
         schema: || schema(&O::hyper()),
         facts: || Ok(Vec::new()),
     }
@@ -37,6 +37,18 @@ fn table<O: Optimizer>() -> *const TableHeader {
         }
     };
     (&raw const *table).cast()
+}
+
+fn slots_table<O: Optimizer>() -> *const TableHeader {
+    let table: &'static SlotsTable = const { &SlotsTable { header: header::<SlotsTable>(), slots: slots_of::<O> } };
+    (&raw const *table).cast()
+}
+
+extern "C" fn slots_of<O: Optimizer>(
+    hyper: RSlice<'_, f64>,
+    shape: RSlice<'_, i64>,
+) -> RResult<RVec<SlotDescriptor>, RString> {
+    guard::value(|| Ok(state::descriptors(&O::state_of(&hyper::numbers(&hyper)?, &shape)).into()))
 }
 
 extern "C" fn accepts<O: Optimizer>(shape: RSlice<'_, i64>) -> RResult<(), RString> {

@@ -1,0 +1,111 @@
+//! Ranger: rectified Adam on centralized gradients, pulled back to a slow copy every few steps.
+//!
+//! ```text
+//! g ← g − mean(g over all dimensions but the first)      (use_gc; from two dimensions, with gc_conv_only from four)
+//! m ← β₁·m + (1 − β₁)·g,   v ← β₂·v + (1 − β₂)·g²
+//! x ← x·(1 − lr·weight_decay)
+//! ρ∞ = 2/(1 − β₂) − 1,   ρ = ρ∞ − 2t·β₂ᵗ/(1 − β₂ᵗ)
+//! ρ > n_sma_threshold:  x ← x − lr·r·√(1 − β₂ᵗ)/(1 − β₁ᵗ)·m/(√v + eps),   r as in RAdam
+//! else:                 x ← x − lr/(1 − β₁ᵗ)·m
+//! t a multiple of k:    slow ← slow + alpha·(x − slow),   x ← slow
+//! ```
+//! Wright 2019, "Ranger: a synergistic optimizer", which joins Liu et al. 2020 (arXiv 1908.03265), Zhang et al. 2019,
+//! "Lookahead Optimizer: k steps forward, 1 step back" (arXiv 1907.08610, Algorithm 1) and Yong et al. 2020, "Gradient
+//! Centralization" (arXiv 2004.01461); as the authors' 20.4.11. Evaluation is at the fast weights, as there.
+//! pytorch_optimizer by default walks uphill in the first steps; pytorch-ranger has no centralization; the author's flag
+//! that turns it off does nothing.
+
+use sdk::*;
+
+/// The rule.
+pub struct Ranger;
+
+/// Its hyper-parameters.
+#[derive(Record)]
+pub struct Hyper<T> {
+    lr: T,
+    beta1: T,
+    beta2: T,
+    eps: T,
+    alpha: T,
+    k: T,
+    n_sma_threshold: T,
+    weight_decay: T,
+    use_gc: T,
+    gc_conv_only: T,
+}
+
+/// Its state: m, v, the slow copy.
+#[derive(Record)]
+pub struct State<T> {
+    exp_avg: T,
+    exp_avg_sq: T,
+    slow: T,
+}
+
+impl Optimizer for Ranger {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        Hyper {
+            lr: knob(1e-3, 0.0..=10.0, "step size"),
+            beta1: knob(0.95, 0.0..=1.0, "decay of the first moment"),
+            beta2: knob(0.999, 0.0..=1.0, "decay of the second moment"),
+            eps: knob(1e-5, 0.0..=1.0, "added to the root, before bias correction"),
+            alpha: knob(0.5, 0.0..=1.0, "share of the way that the slow copy follows"),
+            k: knob(6.0, 1.0..=1e6, "steps from one pull to the next"),
+            n_sma_threshold: knob(5.0, 4.0..=1e6, "length of the average above which steps are adaptive"),
+            weight_decay: knob(0.0, 0.0..=10.0, "decoupled decay, times lr"),
+            use_gc: flag(true, "take the mean out of each gradient"),
+            gc_conv_only: flag(false, "only where there are four dimensions"),
+        }
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2), slow: Slot::copy_of_parameter() }
+    }
+
+    fn accepts(_: &[i64]) -> Result<()> {
+        Ok(())
+    }
+
+    fn update<'t>(
+        h: &Hyper<f64>,
+        step: TensorStep,
+        x: Tensor<'t>,
+        g: Tensor<'t>,
+        state: &mut State<Tensor<'t>>,
+    ) -> Result<Tensor<'t>> {
+        let (t, dims) = (step.t, x.shape()?.len() as i64 - 1);
+        let mut g = g;
+        if h.use_gc.is_on() && dims > if h.gc_conv_only.is_on() { 3 } else { 1 } {
+            g = g.sub(g.mean(&(2..=dims).collect::<Vec<i64>>())?)?;
+        }
+        state.exp_avg = state.exp_avg.lerp(g, h.beta1)?;
+        state.exp_avg_sq = state.exp_avg_sq.lerp(g.mul(g)?, h.beta2)?;
+        let power = h.beta2.powf(t);
+        let limit = 2.0 / (1.0 - h.beta2) - 1.0;
+        let length = limit - 2.0 * t * power / (1.0 - power);
+        let step_size = h.lr / (1.0 - h.beta1.powf(t));
+        let kept = x.mul_scalar(1.0 - h.lr * h.weight_decay)?;
+        let moved = if length > h.n_sma_threshold {
+            let rectified = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+            let direction = state.exp_avg.div(state.exp_avg_sq.sqrt()?.add_scalar(h.eps)?)?;
+            kept.add_scaled(direction, -step_size * ((1.0 - power) * rectified).sqrt())?
+        } else {
+            kept.add_scaled(state.exp_avg, -step_size)?
+        };
+        if t % h.k.round() != 0.0 {
+            return Ok(moved);
+        }
+        state.slow = state.slow.add_scaled(moved.sub(state.slow)?, h.alpha)?;
+        Ok(state.slow)
+    }
+}
+
+register!(
+    Optimizer Ranger, "ranger",
+    summary = "rectified Adam on centralized gradients, with a slow copy",
+    paper = "arXiv 1907.08610"
+);
