@@ -65,7 +65,7 @@ fn whole_json(loaded: &Arc<Loaded>, registry: &Registry) -> Result<Value, Fault>
     value["companion"] = json!(loaded.entry.companion.as_ref().map(|companion| {
         json!({ "roles": companion.roles, "optimizer": companion.optimizer, "hyper": companion.hyper })
     }));
-    value["portable"] = json!(portable(loaded)?);
+    value["portable"] = json!(loaded.portable()?);
     value["lock"] = json!(registry.lock_state().to_string());
     let facts = loaded.descriptor.facts.iter().map(|fact| (fact.0.to_string(), json!(fact.1.as_str())));
     value["facts"] = Value::Object(facts.collect());
@@ -115,7 +115,7 @@ fn facts(loaded: &Loaded, registry: &Registry) -> Result<Vec<(&'static str, Stri
     if let Some(other) = &entry.same_rule_as {
         facts.push(("same rule as", other.clone()));
     }
-    if let Some(portable) = portable(loaded)? {
+    if let Some(portable) = loaded.portable()? {
         let words = if portable { "same bits on every device" } else { "bits differ between devices" };
         facts.push(("portability", words.to_string()));
     }
@@ -131,11 +131,6 @@ fn facts(loaded: &Loaded, registry: &Registry) -> Result<Vec<(&'static str, Stri
     facts.push(("lock", registry.lock_state().to_string()));
     facts.push(("abi", format!("{} (sdk {}, {})", abi(loaded), built("sdk"), built("rustc"))));
     Ok(facts)
-}
-
-/// Whether its bits are the same on every device; none where the rule is not an expression.
-fn portable(loaded: &Loaded) -> Result<Option<bool>, Fault> {
-    Ok(loaded.record(&loaded.defaults())?.map(|nodes| sdk::tape::portable(&nodes)))
 }
 
 fn hyper_rows(loaded: &Loaded) -> Vec<Vec<String>> {

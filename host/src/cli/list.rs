@@ -37,7 +37,8 @@ pub fn list(registry: &Registry, kind: Kind, json: bool) -> anyhow::Result<()> {
             })
             .collect::<Result<_, Fault>>()?;
         let state = if kind == Kind::Optimizer { "state B/param" } else { "state" };
-        let head = ["label", "aliases", "plugin", "version", state, "summary", "formula", "paper"];
+        // Formulas are long: last, so that nothing is pushed to the right by them.
+        let head = ["label", "aliases", "plugin", "version", state, "portable", "paper", "summary", "formula"];
         stdout::print(&stdout::table(&head, rows))?;
     }
     survey.faults().check().map_err(Into::into)
@@ -59,6 +60,7 @@ pub fn loaded_json(loaded: &Arc<Loaded>) -> Result<Value, Fault> {
         "summary": loaded.descriptor.summary.as_str(),
         "paper": loaded.descriptor.paper.as_str(),
         "formula": loaded.formula(&hyper)?,
+        "portable": loaded.portable()?,
         "fingerprint": loaded.fingerprint(),
         "state_bytes_per_parameter": bytes.map(|bytes| bytes.per_parameter),
         "state": slots.collect::<Vec<_>>(),
@@ -87,22 +89,28 @@ fn loaded_row(loaded: &Arc<Loaded>) -> Result<Vec<String>, Fault> {
         Some(formula) => formula.lines().collect::<Vec<_>>().join("; "),
         None => "-".to_string(),
     };
+    let portable = match loaded.portable()? {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
     Ok(vec![
         loaded.label.clone(),
         aliases(&loaded.entry),
         loaded.entry.plugin.clone(),
         version(loaded),
         loaded.state_bytes()?.map_or("-".to_string(), |bytes| bytes.to_string()),
+        portable.to_string(),
+        loaded.descriptor.paper.to_string(),
         loaded.descriptor.summary.to_string(),
         formula,
-        loaded.descriptor.paper.to_string(),
     ])
 }
 
 fn failed_row(entry: &Entry, faults: &Faults) -> Vec<String> {
     let none = || "-".to_string();
     let text = format!("cannot be loaded: {}", codes(faults));
-    vec![entry.label.clone(), aliases(entry), entry.plugin.clone(), none(), none(), text, none(), none()]
+    vec![entry.label.clone(), aliases(entry), entry.plugin.clone(), none(), none(), none(), none(), text, none()]
 }
 
 fn failed_json(entry: &Entry, faults: &Faults) -> Value {

@@ -280,6 +280,14 @@ impl Loaded {
         Ok(nodes)
     }
 
+    /// Whether its bits are the same on every device; none where the rule is not an expression.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::record`].
+    pub fn portable(&self) -> Result<Option<bool>, Fault> {
+        Ok(self.record(&self.defaults)?.map(|nodes| tape::portable(&nodes)))
+    }
+
     /// Its rule as text, one assignment per line; none where it is no rule over elements.
     ///
     /// # Errors
