@@ -324,8 +324,11 @@ fn every_optimizer_follows_its_reference() {
     for label in goldens.labels().difference(&labels) {
         failures.push(format!("{label}: not in the registry"));
     }
-    for label in labels.iter().filter(|label| !goldens.labels().contains(*label)) {
-        failures.push(format!("{label}: no case"));
+    // A set of someone's own may be about a few labels.
+    if std::env::var_os("GOLDENS_DIR").is_none() {
+        for label in labels.difference(&goldens.labels()) {
+            failures.push(format!("{label}: no case"));
+        }
     }
     assert!(!replayed.is_empty(), "no case was replayed");
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
@@ -335,7 +338,7 @@ fn every_optimizer_follows_its_reference() {
 fn a_learning_rate_off_by_a_tenth_is_noticed() {
     let (goldens, plugins) = (Goldens::open(), Plugins::open());
     let tensors = SafeTensors::deserialize(&goldens.data).unwrap();
-    for label in plugins.registry.labels(Kind::Optimizer) {
+    for label in plugins.registry.labels(Kind::Optimizer).into_iter().filter(|label| goldens.labels().contains(label)) {
         let mut noticed = false;
         let comparable = |case: &&Value| case["label"] == *label && case["portable"] != Value::Bool(false);
         for case in goldens.cases.iter().filter(comparable) {
