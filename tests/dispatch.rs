@@ -40,10 +40,10 @@ const ABORTS: &[Abort] = &[
     },
     Abort {
         name: "unknown label by --set",
-        args: &["--set", "optimizer.label=adam"],
+        args: &["--set", "optimizer.label=adam8bit"],
         env: &[],
         code: 4,
-        says: &["`adam` is not in the registry"],
+        says: &["`adam8bit` is not in the registry"],
     },
     Abort {
         name: "unknown hyper-parameter",

@@ -11,9 +11,9 @@ use support::Workshop;
 
 const STEPS: u64 = 30;
 
-/// Hyper-parameters of every label, as `configs/rates.toml` has them for a larger network.
+/// Hyper-parameters of every label, as `benches/rates.toml` has them for a larger network.
 fn rates() -> BTreeMap<String, toml::Table> {
-    let text = fs::read_to_string(support::repository().join("configs/rates.toml")).unwrap();
+    let text = fs::read_to_string(support::repository().join("benches/rates.toml")).unwrap();
     let table: toml::Table = text.parse().unwrap();
     table.into_iter().map(|(label, values)| (label, values.as_table().unwrap().clone())).collect()
 }
@@ -24,7 +24,7 @@ fn every_label_trains_and_resumes_at_the_same_bits() {
     let rates = rates();
     let labels: Vec<&str> = registry.labels(Kind::Optimizer);
     let known: Vec<&str> = rates.keys().map(String::as_str).collect();
-    assert_eq!(labels, known, "configs/rates.toml has a line for every optimizer, and no other");
+    assert_eq!(labels, known, "benches/rates.toml has a line for every optimizer, and no other");
 
     let shop = Workshop::new();
     // Two at a time: a run is one thread, and mostly waits for its start.

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 use support::Workshop;
 
-/// Every optimizer of the registry with a learning rate that moves it.
-const LABELS: [&str; 4] = ["adamw", "sgdm", "lion", "muon"];
+/// Optimizers of every kind: elementwise, over whole tensors, with a memory, evaluated at other weights.
+const LABELS: [&str; 4] = ["adamw", "muon", "prodigy", "schedulefree-adamw"];
 
 #[test]
 fn a_run_leaves_what_it_promises() {

@@ -1,5 +1,5 @@
 //! `cargo xtask accept`: every optimizer of the registry trains nanoGPT's CPU recipe for 300 steps and has to learn.
-//! Chooses no hyper-parameters; they stand in `configs/rates.toml`.
+//! Chooses no hyper-parameters; they stand in `benches/rates.toml`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +16,7 @@ const HELP: &str = "\
 cargo xtask accept --data FILE [options]
 
 Trains nanoGPT's CPU recipe (4 layers, 4 heads, width 128, context 64, batch 12) for 300 steps with every optimizer of
-the registry, at its rate in configs/rates.toml. Fails where a loss over the whole validation text is not below the
+the registry, at its rate in benches/rates.toml. Fails where a loss over the whole validation text is not below the
 bound. The bound is the entropy of single characters: whoever is above it has learnt no context.
 
   --data FILE        text, UTF-8; nothing is downloaded
@@ -27,7 +27,7 @@ bound. The bound is the entropy of single characters: whoever is above it has le
 
 /// Steps of one run.
 const STEPS: u64 = 300;
-const RATES: &str = "configs/rates.toml";
+const RATES: &str = "benches/rates.toml";
 const RECIPE: &str = "configs/nanogpt-cpu.toml";
 
 /// Trains all, prints the table, and fails where one does not learn.

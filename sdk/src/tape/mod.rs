@@ -7,6 +7,7 @@
 //! are not written. Nodes that come from a plugin are [`check`]ed before anything else reads them.
 
 mod check;
+mod cuda;
 mod fingerprint;
 mod formula;
 mod interpret;
@@ -14,6 +15,7 @@ mod op;
 mod record;
 
 pub use check::check;
+pub use cuda::{EMULATION, Float, cuda_source, lifted};
 pub use fingerprint::fingerprint;
 pub use formula::{Names, formula, formula_with};
 pub use interpret::{advanced, element_f32, element_f64, scalars, terms_f32, terms_f64};

@@ -1,0 +1,357 @@
+//! Every rule over elements as CUDA source, without a card: compiled as C++ it has the bits of the CPU kernel and of the
+//! interpreter, and NVRTC takes it.
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    fmt::Write,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+};
+
+use host::registry::{Kind, Loaded, Registry, Wanted};
+use libloading::{Library, Symbol};
+use sdk::{
+    abi::{KernelCall, OK},
+    cpu::Isa,
+    tape::{self, Float, Node},
+};
+
+/// Elements per comparison: whole tiles of a kernel, and a rest.
+const N: usize = 321;
+const STEPS: [f64; 3] = [1.0, 2.0, 1000.0];
+/// t, numel, grad_norm, and room for sums and memory.
+const NUMBERS: usize = 3 + 16;
+const MOST_SLOTS: usize = 8;
+
+/// One rule at one setting of its flags and choices.
+struct Case {
+    loaded: Arc<Loaded>,
+    hyper: Vec<f64>,
+    nodes: Vec<Node>,
+    /// Part of the names of its functions.
+    name: String,
+}
+
+fn cases() -> Vec<Case> {
+    support::plugins();
+    let registry = Registry::open(&support::registry()).unwrap().with_plugin_dir(support::plugins());
+    let wanted: Vec<Wanted> = registry
+        .labels(Kind::Optimizer)
+        .into_iter()
+        .map(|label| Wanted { kind: Kind::Optimizer, label: label.to_string(), place: label.to_string() })
+        .collect();
+    let catalogue = registry.resolve(&wanted).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut cases = Vec::new();
+    for wanted in &wanted {
+        let loaded = catalogue.get(Kind::Optimizer, &wanted.label).unwrap();
+        for hyper in settings(loaded) {
+            if let Some(nodes) = loaded.record(&hyper).unwrap() {
+                let name = format!("{}_{}", wanted.label.replace('-', "_"), cases.len());
+                cases.push(Case { loaded: loaded.clone(), hyper, nodes, name });
+            }
+        }
+    }
+    assert!(!cases.is_empty());
+    cases
+}
+
+/// The defaults, and the defaults with each flag and choice at each of its other values.
+fn settings(loaded: &Loaded) -> Vec<Vec<f64>> {
+    let defaults = loaded.defaults();
+    let mut all = vec![defaults.clone()];
+    for (k, schema) in loaded.schema().iter().enumerate().filter(|(_, schema)| schema.kind != "number") {
+        for value in 0..=schema.high as usize {
+            if value as f64 != defaults[k] {
+                let mut other = defaults.clone();
+                other[k] = value as f64;
+                all.push(other);
+            }
+        }
+    }
+    all
+}
+
+/// Numbers of many sizes, and one in eight from the corners.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let random = self.0 >> 16;
+        let unit = (random >> 8) as f64 / (1u64 << 39) as f64 - 1.0;
+        match random % 16 {
+            0 => [0.0, -0.0, 3e-42, 1e30][(random >> 4) as usize % 4],
+            1 => [f64::INFINITY, f64::NAN, -1.0, 3e-310][(random >> 4) as usize % 4],
+            other => unit * [1.0, 1e-3, 1e2, 1e-6][other as usize % 4],
+        }
+    }
+}
+
+/// A float of the test: what differs between f32 and f64.
+trait Real: Copy + PartialEq + Into<f64> + std::fmt::Debug + 'static {
+    const FLOAT: Float;
+    const C: &'static str;
+    fn of(x: f64) -> Self;
+    fn bits(self) -> u64;
+    fn kernel(loaded: &Loaded) -> unsafe extern "C" fn(*const KernelCall) -> u32;
+    fn element(nodes: &[Node], u: &[f64], x: Self, g: Self, state: &[Self]) -> (Self, Vec<Self>);
+    fn terms(nodes: &[Node], u: &[f64], x: Self, g: Self, state: &[Self]) -> Vec<Self>;
+}
+
+macro_rules! real {
+    ($float:ident, $of:ident, $c:literal, $kernel:ident, $element:ident, $terms:ident) => {
+        impl Real for $float {
+            const FLOAT: Float = Float::$of;
+            const C: &'static str = $c;
+            fn of(x: f64) -> Self {
+                x as $float
+            }
+            fn bits(self) -> u64 {
+                // The payload of a NaN is nobody's promise.
+                if self.is_nan() { u64::MAX } else { self.to_bits().into() }
+            }
+            fn kernel(loaded: &Loaded) -> unsafe extern "C" fn(*const KernelCall) -> u32 {
+                loaded.rule().expect("a rule over elements").$kernel
+            }
+            fn element(nodes: &[Node], u: &[f64], x: Self, g: Self, state: &[Self]) -> (Self, Vec<Self>) {
+                tape::$element(nodes, u, x, g, state)
+            }
+            fn terms(nodes: &[Node], u: &[f64], x: Self, g: Self, state: &[Self]) -> Vec<Self> {
+                tape::$terms(nodes, u, x, g, state)
+            }
+        }
+    };
+}
+real!(f32, F32, "float", update_f32, element_f32, terms_f32);
+real!(f64, F64, "double", update_f64, element_f64, terms_f64);
+
+/// The functions of a case, and a loop over elements around them: slots lie one after another, sums too.
+fn with_loop<F: Real>(case: &Case) -> String {
+    let (name, c) = (format!("{}_{}", case.name, F::C), F::C);
+    let mut text = tape::cuda_source(&case.nodes, &name, F::FLOAT);
+    let _ = write!(
+        text,
+        "extern \"C\" void run_{name}({c}* x, const {c}* g, {c}* s, const {c}* u, long n) {{\n\
+         for (long i = 0; i < n; i++) update_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u);\n}}\n"
+    );
+    if case.loaded.sums().is_some() {
+        let _ = write!(
+            text,
+            "extern \"C\" void sum_{name}(const {c}* x, const {c}* g, const {c}* s, const {c}* u, {c}* t, long n) {{\n\
+             for (long i = 0; i < n; i++) measure_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u, t + i * {MOST_SLOTS});\n}}\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn as_cpp_the_source_has_the_bits_of_kernel_and_interpreter() {
+    let cases = cases();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, library) = (folder.path().join("rules.cpp"), folder.path().join("librules.so"));
+    let mut text = tape::EMULATION.to_string();
+    for case in &cases {
+        text += &with_loop::<f32>(case);
+        text += &with_loop::<f64>(case);
+    }
+    fs::write(&source, text).unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_string());
+    let compiled = Command::new(&compiler)
+        .args(["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    // SAFETY: the library was just made, and has no constructors.
+    let library = unsafe { Library::new(&library) }.unwrap();
+    let mut compared = 0;
+    for case in &cases {
+        for t in STEPS {
+            compared += compare::<f32>(case, &library, t) + compare::<f64>(case, &library, t);
+        }
+    }
+    println!("{compared} comparisons of {} rules and settings", cases.len());
+    assert!(compared > 300);
+}
+
+/// One step of one case; 1 where it was compared, 0 where its bits are the device's.
+fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
+    if !tape::portable(&case.nodes) {
+        return 0;
+    }
+    let slots = case.loaded.slots(&case.hyper).unwrap();
+    let mut random = Numbers(17 + t as u64);
+    let mut column = || -> Vec<F> { (0..N).map(|_| F::of(random.next())).collect() };
+    let (x, g) = (column(), column());
+    let state: Vec<Vec<F>> = (0..MOST_SLOTS).map(|_| column()).collect();
+    let mut numbers = [0.0; NUMBERS];
+    numbers[..3].copy_from_slice(&[t, N as f64, 0.7]);
+    numbers[3..].iter_mut().enumerate().for_each(|(k, number)| *number = 0.3 + 0.1 * k as f64);
+    let scalars = tape::scalars(&case.nodes, &case.hyper, &numbers);
+    let u: Vec<F> = tape::lifted(&case.nodes).iter().map(|&node| F::of(scalars[node as usize])).collect();
+    let at = format!("{} {} at step {t}, hyper {:?}", case.loaded.label, F::C, case.hyper);
+
+    // the kernel
+    let (mut kernel_x, mut kernel_state) = (x.clone(), state.clone());
+    let mut pointers = [std::ptr::null_mut::<()>(); MOST_SLOTS];
+    for slot in &slots {
+        pointers[slot.index as usize] = kernel_state[slot.index as usize].as_mut_ptr().cast();
+    }
+    let call = KernelCall {
+        struct_size: size_of::<KernelCall>(),
+        isa: Isa::of_this_machine() as u32,
+        hyper: case.hyper.as_ptr(),
+        step: numbers.as_ptr(),
+        n: N,
+        x: kernel_x.as_mut_ptr().cast(),
+        g: g.as_ptr().cast(),
+        state: pointers.as_ptr(),
+    };
+    // SAFETY: all memory is borrowed here, and as long as the call says.
+    assert_eq!(unsafe { F::kernel(&case.loaded)(&call) }, OK, "{at}");
+
+    // the source
+    let (mut source_x, mut source_state) = (x.clone(), vec![F::of(0.0); N * MOST_SLOTS]);
+    for i in 0..N {
+        for k in 0..MOST_SLOTS {
+            source_state[i * MOST_SLOTS + k] = state[k][i];
+        }
+    }
+    let before = source_state.clone();
+    let name = format!("{}_{}", case.name, F::C);
+    type Run<F> = unsafe extern "C" fn(*mut F, *const F, *mut F, *const F, i64);
+    type Sum<F> = unsafe extern "C" fn(*const F, *const F, *const F, *const F, *mut F, i64);
+    // SAFETY: the functions were made with these signatures, and all memory is as long as they read and write.
+    unsafe {
+        let run: Symbol<'_, Run<F>> = library.get(format!("run_{name}").as_bytes()).unwrap();
+        run(source_x.as_mut_ptr(), g.as_ptr(), source_state.as_mut_ptr(), u.as_ptr(), N as i64);
+    }
+    for i in 0..N {
+        let old: Vec<F> = (0..MOST_SLOTS).map(|k| state[k][i]).collect();
+        let (interpreted_x, interpreted_state) = F::element(&case.nodes, &scalars, x[i], g[i], &old);
+        let bits = [kernel_x[i].bits(), source_x[i].bits(), interpreted_x.bits()];
+        assert!(bits[0] == bits[1] && bits[0] == bits[2], "{at}: x {i}: kernel, source, interpreter {bits:x?}");
+        for slot in &slots {
+            let k = slot.index as usize;
+            let source = source_state[i * MOST_SLOTS + k].bits();
+            let bits = [kernel_state[k][i].bits(), source, interpreted_state[k].bits()];
+            assert!(bits[0] == bits[1] && bits[0] == bits[2], "{at}: slot {} {i}: {bits:x?}", slot.name);
+        }
+    }
+    if case.loaded.sums().is_some() {
+        let mut shares = vec![F::of(0.0); N * MOST_SLOTS];
+        // SAFETY: as above.
+        unsafe {
+            let sum: Symbol<'_, Sum<F>> = library.get(format!("sum_{name}").as_bytes()).unwrap();
+            sum(x.as_ptr(), g.as_ptr(), before.as_ptr(), u.as_ptr(), shares.as_mut_ptr(), N as i64);
+        }
+        for i in 0..N {
+            let old: Vec<F> = (0..MOST_SLOTS).map(|k| state[k][i]).collect();
+            for (k, share) in F::terms(&case.nodes, &scalars, x[i], g[i], &old).into_iter().enumerate() {
+                assert_eq!(shares[i * MOST_SLOTS + k].bits(), share.bits(), "{at}: share {k} of element {i}");
+            }
+        }
+    }
+    1
+}
+
+/// NVRTC's functions that are needed here.
+struct Nvrtc {
+    library: Library,
+    /// Held, since NVRTC looks for it by its name alone once it compiles.
+    _builtins: Library,
+}
+
+impl Nvrtc {
+    /// From libtorch's folder, where its wheel puts it beside; none where it is not installed.
+    fn open() -> Option<Nvrtc> {
+        let torch = PathBuf::from(std::env::var_os("LIBTORCH")?);
+        let folder = torch.parent()?.join("nvidia");
+        let mut folders = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path().join("lib")));
+        let folder = folders.find(|folder| folder.join("libnvrtc.so.13").is_file())?;
+        // SAFETY: NVIDIA's libraries; their constructors need nothing of ours.
+        let open = |name: &str| unsafe { Library::new(folder.join(name)) }.unwrap();
+        Some(Nvrtc { _builtins: open("libnvrtc-builtins.so.13.0"), library: open("libnvrtc.so.13") })
+    }
+
+    /// Size of what the source is compiled to, or the compiler's log.
+    fn compile(&self, source: &str, architecture: &str) -> Result<usize, String> {
+        type Create = unsafe extern "C" fn(
+            *mut *mut c_void,
+            *const c_char,
+            *const c_char,
+            c_int,
+            *const c_void,
+            *const c_void,
+        ) -> c_int;
+        type Compile = unsafe extern "C" fn(*mut c_void, c_int, *const *const c_char) -> c_int;
+        type Size = unsafe extern "C" fn(*mut c_void, *mut usize) -> c_int;
+        type Log = unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int;
+        let source = CString::new(source).unwrap();
+        let flags = [architecture, "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"];
+        let flags = flags.map(|flag| CString::new(flag).unwrap());
+        let pointers: Vec<*const c_char> = flags.iter().map(|flag| flag.as_ptr()).collect();
+        // SAFETY: the signatures are those of nvrtc.h, and every pointer outlives its call.
+        unsafe {
+            let create: Symbol<'_, Create> = self.library.get(b"nvrtcCreateProgram").unwrap();
+            let compile: Symbol<'_, Compile> = self.library.get(b"nvrtcCompileProgram").unwrap();
+            let size: Symbol<'_, Size> = self.library.get(b"nvrtcGetCUBINSize").unwrap();
+            let log_size: Symbol<'_, Size> = self.library.get(b"nvrtcGetProgramLogSize").unwrap();
+            let log: Symbol<'_, Log> = self.library.get(b"nvrtcGetProgramLog").unwrap();
+            let mut program = std::ptr::null_mut();
+            let name = c"rules.cu";
+            assert_eq!(create(&mut program, source.as_ptr(), name.as_ptr(), 0, std::ptr::null(), std::ptr::null()), 0);
+            if compile(program, pointers.len() as c_int, pointers.as_ptr()) != 0 {
+                let mut bytes = 0;
+                log_size(program, &mut bytes);
+                let mut text = vec![0u8; bytes.max(1)];
+                log(program, text.as_mut_ptr().cast());
+                return Err(
+                    CStr::from_bytes_until_nul(&text).map_or(String::new(), |text| text.to_string_lossy().into())
+                );
+            }
+            let mut bytes = 0;
+            size(program, &mut bytes);
+            Ok(bytes)
+        }
+    }
+}
+
+#[test]
+fn nvrtc_compiles_every_rule() {
+    let Some(nvrtc) = Nvrtc::open() else {
+        println!("skipped: NVRTC is not installed beside libtorch");
+        return;
+    };
+    let mut text = String::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for case in cases().iter().filter(|case| seen.insert(case.loaded.label.clone())) {
+        for float in [Float::F32, Float::F64] {
+            let c = if float == Float::F32 { "float" } else { "double" };
+            let name = format!("{}_{c}", case.name);
+            text += &tape::cuda_source(&case.nodes, &name, float);
+            let _ = write!(
+                text,
+                "extern \"C\" __global__ void run_{name}({c}* x, const {c}* g, {c}* s, const {c}* u) {{\n\
+                 const int i = blockIdx.x * blockDim.x + threadIdx.x;\n\
+                 update_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u);\n"
+            );
+            if case.loaded.sums().is_some() {
+                let _ = writeln!(text, "measure_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u, s);");
+            }
+            text += "}\n";
+        }
+    }
+    for architecture in ["--gpu-architecture=sm_80", "--gpu-architecture=sm_90"] {
+        let bytes = nvrtc.compile(&text, architecture).unwrap_or_else(|log| panic!("{architecture}: {log}"));
+        println!("{architecture}: {bytes} bytes for {} rules", seen.len());
+        assert!(bytes > 1000);
+    }
+    let broken = text.replacen("const float v", "const flaot v", 1);
+    assert!(nvrtc.compile(&broken, "--gpu-architecture=sm_90").is_err(), "a source that is none is refused");
+}
