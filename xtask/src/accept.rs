@@ -44,7 +44,7 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     let rates = rates(&read(RATES)?)?;
     let recipe = read(RECIPE)?;
     let labels = registered(workspace)?;
-    for label in options.labels.iter().filter(|label| !labels.contains(label)) {
+    if let Some(label) = options.labels.iter().find(|label| !labels.contains(label)) {
         return Err(Failure::new(USAGE, format!("the registry has no optimizer `{label}`")).into());
     }
     let mut rows = Vec::new();
@@ -60,8 +60,11 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
         let command = format!("cargo xtask accept --data tinyshakespeare.txt, {STEPS} steps");
         peers::record_section(workspace, "Every optimizer on nanoGPT's CPU recipe", &command, &table)?;
     }
-    let high: Vec<&str> =
-        rows.iter().filter(|(.., outcome)| !(outcome.val_loss < options.bound)).map(|(label, ..)| &**label).collect();
+    let high: Vec<&str> = rows
+        .iter()
+        .filter(|(.., outcome)| outcome.val_loss.is_nan() || outcome.val_loss >= options.bound)
+        .map(|(label, ..)| &**label)
+        .collect();
     if high.is_empty() {
         return Ok(());
     }

@@ -282,7 +282,7 @@ fn training_weights(
             (true, Some(trained)) => *tensor = trained,
             (true, None) => {
                 let text = format!("the checkpoint lacks the weights of `{name}` that training goes on with");
-                faults.push(Fault::new("D040", Exit::Data, text));
+                faults.push(Fault::new("D127", Exit::Data, text));
             }
             (false, Some(trained)) => drop(training.insert(name.clone(), trained)),
             (false, None) => {}
@@ -290,7 +290,7 @@ fn training_weights(
     }
     for name in training.keys() {
         let text = format!("the checkpoint has training weights of `{name}`, which this run does not tell from others");
-        faults.push(Fault::new("D041", Exit::Data, text).hint("was it saved with another optimizer or model?"));
+        faults.push(Fault::new("D128", Exit::Data, text).hint("was it saved with another optimizer or model?"));
     }
     faults.check()?;
     Ok((model, state))

@@ -139,7 +139,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, used: 
             accumulate(accumulators, unsafe { &*(&raw const *terms).cast::<[S::Lane<ISA>; TILE]>() });
         }
         let done = at + TILE;
-        if done % BLOCK == 0 || done == call.n {
+        if done.is_multiple_of(BLOCK) || done == call.n {
             for (k, accumulators) in accumulators.iter_mut().enumerate().take(sums) {
                 // SAFETY: the caller has room for a row per block.
                 unsafe { *call.rows.add((done - 1) / BLOCK * sums + k) = pairwise(accumulators) };
