@@ -26,7 +26,7 @@ const ABORTS: &[Abort] = &[
             "error[R",
             "optimizer label `lionn` is not in the registry",
             "--optimizer",
-            "adamw, lion, muon, sgdm",
+            "adamw, adan, ademamix",
             "did you mean `lion`?",
             "--list-optimizers",
         ],
@@ -36,7 +36,7 @@ const ABORTS: &[Abort] = &[
         args: &[],
         env: &[("OPTIMIZER", "shampooo")],
         code: 4,
-        says: &["`shampooo` is not in the registry", "OPTIMIZER", "adamw, lion, muon, sgdm"],
+        says: &["`shampooo` is not in the registry", "OPTIMIZER", "adamw, adan, ademamix"],
     },
     Abort {
         name: "unknown label by --set",
@@ -87,7 +87,7 @@ const ABORTS: &[Abort] = &[
         args: &["--config", "group.toml"],
         env: &[],
         code: 4,
-        says: &["optimizer label `sgd` is not in the registry", "group.toml:", "did you mean `sgdm`?"],
+        says: &["optimizer label `sgdn` is not in the registry", "group.toml:", "did you mean `sgdm`?"],
     },
     Abort {
         name: "several faults at once",
@@ -154,7 +154,7 @@ fn every_abort_says_why_and_writes_nothing() {
         "operation.toml",
         format!("{}\n[[schedule]]\nname = \"freeze-layr\"\nmax_wait_steps = 2\n", support::TINY),
     );
-    shop.write("group.toml", format!("{}\n[[group]]\nroles = [\"matrix\"]\noptimizer = \"sgd\"\n", support::TINY));
+    shop.write("group.toml", format!("{}\n[[group]]\nroles = [\"matrix\"]\noptimizer = \"sgdn\"\n", support::TINY));
     shop.tiny_with("typo.toml", &[("batch_size", "batch_sise")]);
     let before = shop.listing();
     let mut wrong = Vec::new();
