@@ -51,8 +51,8 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     for label in labels.iter().filter(|label| options.labels.is_empty() || options.labels.contains(label)) {
         let known = rates.iter().find(|(rate, _)| rate == label);
         let (_, values) = known.with_context(|| format!("{RATES} has no line for `{label}`"))?;
-        let outcome = train_one(workspace, label, &config(&recipe, label, values), &options.data)?;
-        rows.push((label.clone(), values.clone(), outcome));
+        let val_loss = train_one(workspace, label, &config(&recipe, label, values), &options.data)?;
+        rows.push((label.clone(), values.clone(), val_loss));
     }
     let table = table(&rows);
     print!("{table}");
@@ -62,7 +62,7 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     }
     let high: Vec<&str> = rows
         .iter()
-        .filter(|(.., outcome)| outcome.val_loss.is_nan() || outcome.val_loss >= options.bound)
+        .filter(|(.., val_loss)| val_loss.is_nan() || *val_loss >= options.bound)
         .map(|(label, ..)| &**label)
         .collect();
     if high.is_empty() {
@@ -72,7 +72,7 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     Err(Failure::new(CHECK, message).into())
 }
 
-fn train_one(workspace: &Workspace, label: &str, config: &str, data: &Path) -> Result<peers::Outcome> {
+fn train_one(workspace: &Workspace, label: &str, config: &str, data: &Path) -> Result<f64> {
     let folder = workspace.output_folder()?.join("accept");
     let run = folder.join(label);
     if run.exists() {
@@ -87,7 +87,8 @@ fn train_one(workspace: &Workspace, label: &str, config: &str, data: &Path) -> R
     host.arg("--data").arg(data).arg("--run-dir").arg(&run);
     step::run_and_read(&mut host)?.1?;
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).context("the run left no metrics")?;
-    peers::outcome_of_metrics(&metrics).with_context(|| format!("the run of {label} has no last evaluation"))
+    let outcome = peers::outcome_of_metrics(&metrics);
+    outcome.map(|outcome| outcome.val_loss).with_context(|| format!("the run of {label} has no last evaluation"))
 }
 
 /// Labels of all optimizers, as the host lists them.
@@ -134,14 +135,10 @@ fn config(recipe: &str, label: &str, values: &str) -> String {
     text
 }
 
-fn table(rows: &[(String, String, peers::Outcome)]) -> String {
-    let adamw = rows.iter().find(|(label, ..)| label == "adamw").map(|(.., outcome)| outcome.ms_per_step);
-    let mut text = String::from(
-        "| optimizer | hyper-parameters | val loss | time of a training step, adamw 1 |\n|---|---|---|---|\n",
-    );
-    for (label, values, outcome) in rows {
-        let ratio = adamw.map_or("".to_string(), |adamw| format!("{:.2}", outcome.ms_per_step / adamw));
-        let _ = writeln!(text, "| {label} | {values} | {:.4} | {ratio} |", outcome.val_loss);
+fn table(rows: &[(String, String, f64)]) -> String {
+    let mut text = String::from("| optimizer | hyper-parameters | val loss |\n|---|---|---|\n");
+    for (label, values, val_loss) in rows {
+        let _ = writeln!(text, "| {label} | {values} | {val_loss:.4} |");
     }
     text
 }
