@@ -24,6 +24,11 @@ fn around<'t>(x: Tensor<'t>, shape: &[i64], a: usize) -> Result<Tensor<'t>> {
     x.reshape(&[batch, shape[..a].iter().product(), shape[a], shape[a + 1..].iter().product()])
 }
 
+/// Whether no elements lie behind those of dimension `a`.
+fn is_last(shape: &[i64], a: usize) -> bool {
+    shape[a + 1..].iter().product::<i64>() == 1
+}
+
 fn batched(x: Tensor<'_>, shape: &[i64]) -> Result<Vec<i64>> {
     Ok([&[x.size(0)?], shape].concat())
 }
@@ -31,14 +36,22 @@ fn batched(x: Tensor<'_>, shape: &[i64]) -> Result<Vec<i64>> {
 /// The matrices `m`, `[batch, n, n]`, times `x` along dimension `a`.
 pub fn times<'t>(m: Tensor<'t>, x: Tensor<'t>, shape: &[i64], a: usize) -> Result<Tensor<'t>> {
     let (batch, n) = (m.size(0)?, shape[a]);
+    if is_last(shape, a) {
+        // One product of matrices, where the general way would be as many products with vectors.
+        return x.reshape(&[batch, shape[..a].iter().product(), n])?.matmul(m.t()?)?.reshape(&batched(x, shape)?);
+    }
     let product = m.reshape(&[batch, 1, n, n])?.matmul(around(x, shape, a)?)?;
     product.reshape(&batched(x, shape)?)
 }
 
 /// The unfolding of `g` along dimension `a` times its own transpose: `[batch, n, n]`.
 pub fn second_moment<'t>(g: Tensor<'t>, shape: &[i64], a: usize) -> Result<Tensor<'t>> {
-    let unfolded = around(g, shape, a)?;
     let (batch, n) = (g.size(0)?, shape[a]);
+    if is_last(shape, a) {
+        let rows = g.reshape(&[batch, shape[..a].iter().product(), n])?;
+        return rows.t()?.matmul(rows);
+    }
+    let unfolded = around(g, shape, a)?;
     unfolded.matmul(unfolded.t()?)?.sum(&[1])?.reshape(&[batch, n, n])
 }
 
