@@ -1,4 +1,4 @@
-//! Lets every target find libtorch at run time, and compiles the shim to libtorch's threads.
+//! Lets every target find libtorch at run time, and compiles the shim to libtorch's threads and streams.
 //! Does not look for libtorch itself: torch-sys did, and says where.
 
 use std::{
@@ -13,12 +13,12 @@ fn main() {
     for name in ["LIBTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_LIB", "DEP_TCH_LIBTORCH_LIB"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    println!("cargo::rerun-if-changed=shim/parallel.cpp");
+    println!("cargo::rerun-if-changed=shim");
 
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("shim/parallel.cpp")
+        .files(["shim/parallel.cpp", "shim/cuda_stream.cpp"])
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         // ATen's headers start threads by OpenMP only where it is switched on.

@@ -1,25 +1,19 @@
-//! Every rule over elements as CUDA source, without a card: compiled as C++ it has the bits of the CPU kernel and of the
-//! interpreter, and NVRTC takes it.
+//! Every rule over elements as CUDA source, element by element: compiled as C++ it has the bits of the CPU kernel and of
+//! the interpreter. The loops around it are `cuda_launch.rs`'s.
 #![allow(unsafe_code)]
 
 mod support;
 
-use std::{
-    ffi::{CStr, CString, c_char, c_int, c_void},
-    fmt::Write,
-    fs,
-    path::PathBuf,
-    process::Command,
-    sync::Arc,
-};
+use std::{fmt::Write, fs, process::Command};
 
-use host::registry::{Kind, Loaded, Registry, Wanted};
+use host::registry::Loaded;
 use libloading::{Library, Symbol};
 use sdk::{
     abi::{KernelCall, OK},
     cpu::Isa,
     tape::{self, Float, Node},
 };
+use support::rules::{Case, Numbers, cases};
 
 /// Elements per comparison: whole tiles of a kernel, and a rest.
 const N: usize = 321;
@@ -27,70 +21,6 @@ const STEPS: [f64; 3] = [1.0, 2.0, 1000.0];
 /// t, numel, grad_norm, and room for sums and memory.
 const NUMBERS: usize = 3 + 16;
 const MOST_SLOTS: usize = 8;
-
-/// One rule at one setting of its flags and choices.
-struct Case {
-    loaded: Arc<Loaded>,
-    hyper: Vec<f64>,
-    nodes: Vec<Node>,
-    /// Part of the names of its functions.
-    name: String,
-}
-
-fn cases() -> Vec<Case> {
-    support::plugins();
-    let registry = Registry::open(&support::registry()).unwrap().with_plugin_dir(support::plugins());
-    let wanted: Vec<Wanted> = registry
-        .labels(Kind::Optimizer)
-        .into_iter()
-        .map(|label| Wanted { kind: Kind::Optimizer, label: label.to_string(), place: label.to_string() })
-        .collect();
-    let catalogue = registry.resolve(&wanted).unwrap_or_else(|faults| panic!("{faults}"));
-    let mut cases = Vec::new();
-    for wanted in &wanted {
-        let loaded = catalogue.get(Kind::Optimizer, &wanted.label).unwrap();
-        for hyper in settings(loaded) {
-            if let Some(nodes) = loaded.record(&hyper).unwrap() {
-                let name = format!("{}_{}", wanted.label.replace('-', "_"), cases.len());
-                cases.push(Case { loaded: loaded.clone(), hyper, nodes, name });
-            }
-        }
-    }
-    assert!(!cases.is_empty());
-    cases
-}
-
-/// The defaults, and the defaults with each flag and choice at each of its other values.
-fn settings(loaded: &Loaded) -> Vec<Vec<f64>> {
-    let defaults = loaded.defaults();
-    let mut all = vec![defaults.clone()];
-    for (k, schema) in loaded.schema().iter().enumerate().filter(|(_, schema)| schema.kind != "number") {
-        for value in 0..=schema.high as usize {
-            if value as f64 != defaults[k] {
-                let mut other = defaults.clone();
-                other[k] = value as f64;
-                all.push(other);
-            }
-        }
-    }
-    all
-}
-
-/// Numbers of many sizes, and one in eight from the corners.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = self.0 >> 16;
-        let unit = (random >> 8) as f64 / (1u64 << 39) as f64 - 1.0;
-        match random % 16 {
-            0 => [0.0, -0.0, 3e-42, 1e30][(random >> 4) as usize % 4],
-            1 => [f64::INFINITY, f64::NAN, -1.0, 3e-310][(random >> 4) as usize % 4],
-            other => unit * [1.0, 1e-3, 1e2, 1e-6][other as usize % 4],
-        }
-    }
-}
 
 /// A float of the test: what differs between f32 and f64.
 trait Real: Copy + PartialEq + Into<f64> + std::fmt::Debug + 'static {
@@ -258,100 +188,4 @@ fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
         }
     }
     1
-}
-
-/// NVRTC's functions that are needed here.
-struct Nvrtc {
-    library: Library,
-    /// Held, since NVRTC looks for it by its name alone once it compiles.
-    _builtins: Library,
-}
-
-impl Nvrtc {
-    /// From libtorch's folder, where its wheel puts it beside; none where it is not installed.
-    fn open() -> Option<Nvrtc> {
-        let torch = PathBuf::from(std::env::var_os("LIBTORCH")?);
-        let folder = torch.parent()?.join("nvidia");
-        let mut folders = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path().join("lib")));
-        let folder = folders.find(|folder| folder.join("libnvrtc.so.13").is_file())?;
-        // SAFETY: NVIDIA's libraries; their constructors need nothing of ours.
-        let open = |name: &str| unsafe { Library::new(folder.join(name)) }.unwrap();
-        Some(Nvrtc { _builtins: open("libnvrtc-builtins.so.13.0"), library: open("libnvrtc.so.13") })
-    }
-
-    /// Size of what the source is compiled to, or the compiler's log.
-    fn compile(&self, source: &str, architecture: &str) -> Result<usize, String> {
-        type Create = unsafe extern "C" fn(
-            *mut *mut c_void,
-            *const c_char,
-            *const c_char,
-            c_int,
-            *const c_void,
-            *const c_void,
-        ) -> c_int;
-        type Compile = unsafe extern "C" fn(*mut c_void, c_int, *const *const c_char) -> c_int;
-        type Size = unsafe extern "C" fn(*mut c_void, *mut usize) -> c_int;
-        type Log = unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int;
-        let source = CString::new(source).unwrap();
-        let flags = [architecture, "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"];
-        let flags = flags.map(|flag| CString::new(flag).unwrap());
-        let pointers: Vec<*const c_char> = flags.iter().map(|flag| flag.as_ptr()).collect();
-        // SAFETY: the signatures are those of nvrtc.h, and every pointer outlives its call.
-        unsafe {
-            let create: Symbol<'_, Create> = self.library.get(b"nvrtcCreateProgram").unwrap();
-            let compile: Symbol<'_, Compile> = self.library.get(b"nvrtcCompileProgram").unwrap();
-            let size: Symbol<'_, Size> = self.library.get(b"nvrtcGetCUBINSize").unwrap();
-            let log_size: Symbol<'_, Size> = self.library.get(b"nvrtcGetProgramLogSize").unwrap();
-            let log: Symbol<'_, Log> = self.library.get(b"nvrtcGetProgramLog").unwrap();
-            let mut program = std::ptr::null_mut();
-            let name = c"rules.cu";
-            assert_eq!(create(&mut program, source.as_ptr(), name.as_ptr(), 0, std::ptr::null(), std::ptr::null()), 0);
-            if compile(program, pointers.len() as c_int, pointers.as_ptr()) != 0 {
-                let mut bytes = 0;
-                log_size(program, &mut bytes);
-                let mut text = vec![0u8; bytes.max(1)];
-                log(program, text.as_mut_ptr().cast());
-                return Err(
-                    CStr::from_bytes_until_nul(&text).map_or(String::new(), |text| text.to_string_lossy().into())
-                );
-            }
-            let mut bytes = 0;
-            size(program, &mut bytes);
-            Ok(bytes)
-        }
-    }
-}
-
-#[test]
-fn nvrtc_compiles_every_rule() {
-    let Some(nvrtc) = Nvrtc::open() else {
-        println!("skipped: NVRTC is not installed beside libtorch");
-        return;
-    };
-    let mut text = String::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for case in cases().iter().filter(|case| seen.insert(case.loaded.label.clone())) {
-        for float in [Float::F32, Float::F64] {
-            let c = if float == Float::F32 { "float" } else { "double" };
-            let name = format!("{}_{c}", case.name);
-            text += &tape::cuda_source(&case.nodes, &name, float);
-            let _ = write!(
-                text,
-                "extern \"C\" __global__ void run_{name}({c}* x, const {c}* g, {c}* s, const {c}* u) {{\n\
-                 const int i = blockIdx.x * blockDim.x + threadIdx.x;\n\
-                 update_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u);\n"
-            );
-            if case.loaded.sums().is_some() {
-                let _ = writeln!(text, "measure_{name}(x[i], g[i], s + i * {MOST_SLOTS}, u, s);");
-            }
-            text += "}\n";
-        }
-    }
-    for architecture in ["--gpu-architecture=sm_80", "--gpu-architecture=sm_90"] {
-        let bytes = nvrtc.compile(&text, architecture).unwrap_or_else(|log| panic!("{architecture}: {log}"));
-        println!("{architecture}: {bytes} bytes for {} rules", seen.len());
-        assert!(bytes > 1000);
-    }
-    let broken = text.replacen("const float v", "const flaot v", 1);
-    assert!(nvrtc.compile(&broken, "--gpu-architecture=sm_90").is_err(), "a source that is none is refused");
 }

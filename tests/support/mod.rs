@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod plugins;
+pub mod rules;
 mod workshop;
 
 pub use plugins::{library, plugins};

@@ -7,7 +7,18 @@ use std::{
 };
 
 /// Packages of the plugins that the registry names.
-const PLUGINS: [&str; 6] = ["adaptive", "momentum", "sign", "matrix", "projections", "arch-ops"];
+const PLUGINS: [&str; 10] = [
+    "adaptive",
+    "averaging",
+    "factored",
+    "momentum",
+    "parameter-free",
+    "sign",
+    "trust",
+    "matrix",
+    "projections",
+    "arch-ops",
+];
 /// Packages of the plugins that must be refused or contained.
 const FIXTURES: [&str; 7] = ["fails", "future", "future-major", "links-libtorch", "mislabelled", "panics", "twin"];
 

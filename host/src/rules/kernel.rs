@@ -1,5 +1,5 @@
-//! Runs a rule over elements on a list of tensors: the plugin's kernel on the CPU, on libtorch's threads; the recorded
-//! expression elsewhere. A rule that sums has a first pass, which only reads. Does not choose tensors or
+//! Runs a rule over elements on a list of tensors: the plugin's kernel on the CPU, on libtorch's threads; one made of the
+//! recorded expression on a CUDA card; the expression node by node elsewhere. A rule that sums has a first pass, which only reads. Does not choose tensors or
 //! hyper-parameters; that is `optim`.
 
 use std::{
@@ -20,6 +20,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     InstructionSet,
     chunks::{self, Chunk},
+    cuda::{Cuda, Item},
     interpret, threads,
 };
 use crate::{
@@ -153,6 +154,7 @@ pub struct Pass {
     isa: InstructionSet,
     rows: Vec<Row>,
     chunks: Vec<Chunk>,
+    cuda: Cuda,
 }
 
 impl Default for Pass {
@@ -164,7 +166,7 @@ impl Default for Pass {
 impl Pass {
     /// With chunks of `chunk` elements and kernels of `isa`, which is lowered to what the machine has.
     pub fn new(chunk: usize, isa: InstructionSet) -> Pass {
-        Pass { chunk, isa: isa.min(InstructionSet::detect()), rows: Vec::new(), chunks: Vec::new() }
+        Pass { chunk, isa: isa.min(InstructionSet::detect()), rows: Vec::new(), chunks: Vec::new(), cuda: Cuda::default() }
     }
 
     /// One step of every target.
@@ -210,14 +212,16 @@ impl Pass {
         }
         // A gradient may lie in memory in another order than its parameter.
         let gradients: Vec<Tensor> = targets.iter().map(|target| target.g.contiguous()).collect();
-        let (mut on_cpu, mut elsewhere) = (Vec::with_capacity(targets.len()), Vec::new());
+        let (mut on_cpu, mut on_cards, mut elsewhere) = (Vec::with_capacity(targets.len()), Vec::new(), Vec::new());
         for (index, (target, g)) in targets.iter().zip(&gradients).enumerate() {
             let numbers = numbers(rule, target, sums.get(index));
-            if target.x.device() == Device::Cpu {
-                on_cpu.push(index);
-                self.rows.push(row(rule, target, g, numbers, work)?);
-            } else {
-                elsewhere.push((index, numbers));
+            match target.x.device() {
+                Device::Cpu => {
+                    on_cpu.push(index);
+                    self.rows.push(row(rule, target, g, numbers, work)?);
+                }
+                Device::Cuda(_) => on_cards.push((index, numbers)),
+                _ => elsewhere.push((index, numbers)),
             }
         }
         let chunk = if work == Work::Measure { self.chunk.next_multiple_of(cpu::BLOCK) } else { self.chunk };
@@ -225,6 +229,19 @@ impl Pass {
         let mut measured = vec![Vec::new(); targets.len()];
         for (index, sums) in on_cpu.iter().zip(self.run_kernels(rule, targets, &on_cpu, work)?) {
             measured[*index] = sums;
+        }
+        let items = on_cards.iter().map(|(index, numbers)| Item {
+            target: &targets[*index],
+            g: &gradients[*index],
+            numbers,
+        });
+        let items: Vec<Item<'_>> = items.collect();
+        if work == Work::Measure {
+            for ((index, _), sums) in on_cards.iter().zip(self.cuda.measure(&items)?) {
+                measured[*index] = sums;
+            }
+        } else {
+            self.cuda.update(&items)?;
         }
         for (index, numbers) in elsewhere {
             let target = &targets[index];

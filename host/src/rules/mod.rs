@@ -1,5 +1,5 @@
-//! Runs the rules of plugins over tensors: elementwise kernels on libtorch's threads, recorded expressions where there
-//! is no kernel, and the norm of the gradients. Does not know optimizers, groups or hyper-parameters by name; that is
+//! Runs the rules of plugins over tensors: elementwise kernels on libtorch's threads or on a CUDA card, recorded
+//! expressions on other devices, and the norm of the gradients. Does not know optimizers, groups or hyper-parameters by name; that is
 //! `optim`.
 //!
 //! Every result is the same for any number of threads, any chunk size and any instruction set.
@@ -9,6 +9,7 @@ pub mod instruction_set;
 pub mod threads;
 
 pub mod chunks;
+pub mod cuda;
 pub mod interpret;
 pub mod kernel;
 pub mod norm;

@@ -22,7 +22,7 @@ pub use measure::{BLOCK, blocks, measure, rows_of, sum};
 pub use storage::{Brain, Double, Single, Storage, from_bf16, to_bf16};
 
 /// Elements handled at a time.
-const TILE: usize = 64;
+pub const TILE: usize = 64;
 /// Most slots a rule may have.
 const MAX_SLOTS: usize = 8;
 /// How far ahead of its use memory is asked for, in elements.

@@ -1,0 +1,313 @@
+//! The kernels that a card runs, whole: NVRTC takes them; as C++, with threads for a block, they have the bits of the
+//! CPU's pass, sums included; and on a card, where there is one.
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::{collections::BTreeSet, fmt::Write, fs, process::Command};
+
+use host::rules::{
+    Pass, Rule, Target,
+    cuda::{
+        Item, nvrtc, rows,
+        source::{self, EMULATION, Shape, Storage},
+    },
+    kernel::state_kind,
+};
+use libloading::{Library, Symbol};
+use sdk::tape;
+use support::rules::{Case, Numbers, cases};
+use tch::{Device, Kind, Tensor};
+
+const STORAGES: [(Storage, Kind); 3] =
+    [(Storage::F32, Kind::Float), (Storage::F64, Kind::Double), (Storage::Bf16, Kind::BFloat16)];
+/// One element, a rest alone, whole tiles, more than one chunk and one row of sums, and each with a rest.
+const SIZES: [i64; 6] = [1, 63, 320, 4096, 4170, 9001];
+/// Threads of an emulated block: 16 per sum, and few enough to start quickly.
+const THREADS: u32 = 128;
+/// Blocks of an emulated launch, fewer than chunks.
+const BLOCKS: u32 = 2;
+
+/// Tensors of one step: parameter, gradient and every slot, by size.
+struct Tensors {
+    x: Tensor,
+    g: Tensor,
+    state: Vec<Option<Tensor>>,
+}
+
+impl Tensors {
+    fn new(case: &Case, kind: Kind, corners: bool) -> Vec<Tensors> {
+        let mut numbers = Numbers(29);
+        let slots = case.loaded.slots(&case.hyper).unwrap();
+        let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
+        let mut tensor = |size: i64, kind: Kind| {
+            let mut number = || loop {
+                let number = numbers.next();
+                if corners || (number.is_finite() && number.abs() < 1e3) {
+                    return number;
+                }
+            };
+            let values: Vec<f64> = (0..=size).map(|_| number()).collect();
+            let values = Tensor::from_slice(&values).to_kind(kind);
+            // Every other tensor begins at an odd address.
+            if size % 2 == 1 { values.narrow(0, 1, size) } else { values.narrow(0, 0, size) }
+        };
+        let of_size = |&size: &i64| {
+            let (x, g) = (tensor(size, kind), tensor(size, kind));
+            let mut state: Vec<Option<Tensor>> = (0..places).map(|_| None).collect();
+            for slot in &slots {
+                state[slot.index as usize] = Some(tensor(size, state_kind(kind)));
+            }
+            Tensors { x, g, state }
+        };
+        SIZES.iter().map(of_size).collect()
+    }
+
+    fn copies(all: &[Tensors], device: Device) -> Vec<Tensors> {
+        // A copy begins where its source does, as far as 16 bytes matter.
+        let copy = |tensor: &Tensor| {
+            let size = tensor.numel() as i64;
+            let room = Tensor::zeros([size + 1], (tensor.kind(), device));
+            let mut place = room.narrow(0, size % 2, size);
+            place.copy_(tensor);
+            place
+        };
+        let one = |tensors: &Tensors| Tensors {
+            x: copy(&tensors.x),
+            g: copy(&tensors.g),
+            state: tensors.state.iter().map(|slot| slot.as_ref().map(copy)).collect(),
+        };
+        all.iter().map(one).collect()
+    }
+}
+
+/// The numbers that the sums of a step and a memory are, where a rule has them.
+fn memory(case: &Case) -> Vec<f64> {
+    case.loaded.memory(&case.hyper).unwrap().into_iter().enumerate().map(|(k, _)| 0.3 + 0.1 * k as f64).collect()
+}
+
+fn targets<'a>(case: &'a Case, tensors: &'a [Tensors], memory: &'a [f64], t: f64) -> Vec<Target<'a>> {
+    let target = |tensors: &'a Tensors| Target {
+        name: "w",
+        x: &tensors.x,
+        g: tensors.g.shallow_clone(),
+        state: &tensors.state,
+        hyper: &case.hyper,
+        step: [t, tensors.x.numel() as f64, 0.7],
+        memory,
+        expression: &case.nodes,
+    };
+    tensors.iter().map(target).collect()
+}
+
+/// Bits, with one for every NaN.
+fn bits(tensor: &Tensor) -> Vec<u64> {
+    let wide: Vec<f64> = tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1).try_into().unwrap();
+    wide.into_iter().map(|value| if value.is_nan() { u64::MAX } else { value.to_bits() }).collect()
+}
+
+fn same(at: &str, left: &[Tensors], right: &[Tensors]) {
+    for (left, right) in left.iter().zip(right) {
+        let size = left.x.numel();
+        assert_eq!(bits(&left.x), bits(&right.x), "{at}: x of {size} elements");
+        for (k, (left, right)) in left.state.iter().zip(&right.state).enumerate() {
+            assert_eq!(left.as_ref().map(bits), right.as_ref().map(bits), "{at}: slot {k} of {size} elements");
+        }
+    }
+}
+
+/// The first of every label's cases.
+fn defaults(cases: &[Case]) -> Vec<&Case> {
+    let mut seen = BTreeSet::new();
+    cases.iter().filter(|case| seen.insert(&case.loaded.label)).collect()
+}
+
+#[test]
+fn emulated_launches_have_the_bits_of_the_cpu() {
+    let cases = cases();
+    let cases = defaults(&cases);
+    let folder = tempfile::tempdir().unwrap();
+    let (text, library) = (folder.path().join("rules.cpp"), folder.path().join("librules.so"));
+    fs::write(&text, cpp(&cases)).unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_string());
+    let compiled = Command::new(&compiler)
+        .args(["-std=c++20", "-O1", "-ffp-contract=off", "-pthread", "-shared", "-fPIC", "-w", "-o"])
+        .args([&library, &text])
+        .output()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    // SAFETY: the library was just made, and has no constructors.
+    let library = unsafe { Library::new(&library) }.unwrap();
+    let mut compared = 0;
+    for case in cases.iter().filter(|case| tape::portable(&case.nodes)) {
+        for (storage, kind) in STORAGES {
+            emulate(case, storage, kind, &library);
+            compared += 1;
+        }
+    }
+    println!("{compared} launches");
+    assert!(compared > 60);
+}
+
+/// All kernels in one text, each in a room of its own.
+fn cpp(cases: &[&Case]) -> String {
+    let mut text = EMULATION.to_string();
+    for case in cases {
+        for (storage, _) in STORAGES {
+            let name = format!("{}_{storage:?}", case.name);
+            let shape = Shape::of(&case.nodes, storage);
+            for kernel in ["update", "measure", "total"] {
+                let _ = writeln!(text, "#define {kernel} {kernel}_{name}");
+            }
+            let source = source::source(&case.nodes, &shape, THREADS);
+            let _ = writeln!(text, "namespace {name} {{\n{source}");
+            let _ = writeln!(
+                text,
+                "extern \"C\" void launch_update_{name}(const Row* rows, const Chunk* chunks, unsigned count) {{\n\
+                 emulate({BLOCKS}, THREADS, [=] {{ update(rows, chunks, count); }});\n}}"
+            );
+            if shape.sums > 0 {
+                let _ = writeln!(
+                    text,
+                    "extern \"C\" void launch_measure_{name}(const Row* rows, const Chunk* chunks, unsigned count, \
+                     double* partial, const Span* spans, unsigned tensors, double* out) {{\n\
+                     emulate({BLOCKS}, THREADS, [=] {{ measure(rows, chunks, count, partial); }});\n\
+                     emulate(tensors, THREADS, [=] {{ total(partial, spans, out); }});\n}}"
+                );
+            }
+            text += "}\n";
+            let words = "VALUE HELD REAL SLOTS READ WRITTEN SCALARS SUMS PACK THREADS SUMMED update measure total";
+            words.split(' ').for_each(|word| {
+                let _ = writeln!(text, "#undef {word}");
+            });
+        }
+    }
+    text
+}
+
+fn emulate(case: &Case, storage: Storage, kind: Kind, library: &Library) {
+    type Update = unsafe extern "C" fn(*const u8, *const u8, u32);
+    type Measure = unsafe extern "C" fn(*const u8, *const u8, u32, *mut f64, *const u8, u32, *mut f64);
+    let (name, at) = (format!("{}_{storage:?}", case.name), format!("{} {storage:?}", case.loaded.label));
+    let shape = Shape::of(&case.nodes, storage);
+    let rule = Rule::of(&case.loaded).unwrap();
+    let memory = memory(case);
+    let start = Tensors::new(case, kind, true);
+    let (by_pass, by_source) = (Tensors::copies(&start, Device::Cpu), Tensors::copies(&start, Device::Cpu));
+    let mut pass = Pass::default();
+    let numels: Vec<usize> = SIZES.iter().map(|&size| size as usize).collect();
+    let by_source_targets = targets(case, &by_source, &memory, 2.0);
+    let with_numbers = |sums: &[Vec<f64>]| -> Vec<Vec<f64>> {
+        let one = |(index, target): (usize, &Target<'_>)| {
+            let of_tensor = sums.get(index).cloned().unwrap_or_else(|| vec![0.0; shape.sums]);
+            target.step.iter().copied().chain(of_tensor).chain(memory.iter().copied()).collect()
+        };
+        by_source_targets.iter().enumerate().map(one).collect()
+    };
+    let rows_of = |numbers: &[Vec<f64>]| {
+        let items: Vec<Item<'_>> = by_source_targets
+            .iter()
+            .zip(numbers)
+            .map(|(target, numbers)| Item { target, g: &target.g, numbers })
+            .collect();
+        let mut bytes = Vec::new();
+        rows::rows(&case.nodes, &shape, &items.iter().collect::<Vec<_>>(), &mut bytes);
+        bytes
+    };
+    let mut sums = Vec::new();
+    if case.loaded.sums().is_some() {
+        let expected = pass.sums(&rule, &targets(case, &by_pass, &memory, 2.0)).unwrap();
+        let (chunks, spans) = rows::measure_chunks(&numels);
+        let count = chunks.len() / rows::CHUNK_BYTES;
+        let (mut partial, mut out) = (vec![f64::NAN; count * shape.sums], vec![f64::NAN; numels.len() * shape.sums]);
+        let rows = rows_of(&with_numbers(&[]));
+        // SAFETY: made with this signature; all memory is as long as the kernels read and write.
+        unsafe {
+            let measure: Symbol<'_, Measure> = library.get(format!("launch_measure_{name}").as_bytes()).unwrap();
+            let (rows, chunks, spans) = (rows.as_ptr(), chunks.as_ptr(), spans.as_ptr());
+            let tensors = numels.len() as u32;
+            measure(rows, chunks, count as u32, partial.as_mut_ptr(), spans, tensors, out.as_mut_ptr());
+        }
+        sums = out.chunks_exact(shape.sums).map(<[f64]>::to_vec).collect();
+        let known = |all: &[Vec<f64>]| -> Vec<Vec<u64>> {
+            let bits = |value: &f64| if value.is_nan() { u64::MAX } else { value.to_bits() };
+            all.iter().map(|sums| sums.iter().map(bits).collect()).collect()
+        };
+        assert_eq!(known(&sums), known(&expected), "{at}: sums");
+        if rule.is_global() {
+            sums.clear();
+        }
+    }
+    pass.run(&rule, &targets(case, &by_pass, &memory, 2.0)).unwrap();
+    let (rows, chunks) = (rows_of(&with_numbers(&sums)), rows::update_chunks(&numels));
+    // SAFETY: as above.
+    unsafe {
+        let update: Symbol<'_, Update> = library.get(format!("launch_update_{name}").as_bytes()).unwrap();
+        update(rows.as_ptr(), chunks.as_ptr(), (chunks.len() / rows::CHUNK_BYTES) as u32);
+    }
+    same(&at, &by_pass, &by_source);
+}
+
+#[test]
+fn nvrtc_compiles_every_kernel() {
+    if let Err(why) = nvrtc::version() {
+        println!("skipped: {why}");
+        return;
+    }
+    let cases = cases();
+    let architectures = ["sm_80", "sm_90", "sm_100"];
+    for (index, case) in defaults(&cases).into_iter().enumerate() {
+        for (offset, (storage, _)) in STORAGES.into_iter().enumerate() {
+            let text = source::source(&case.nodes, &Shape::of(&case.nodes, storage), source::THREADS);
+            // Every architecture meets every storage format, and no rule takes all nine.
+            let architecture = architectures[(index + offset) % architectures.len()];
+            let compiled = nvrtc::compile(&text, architecture);
+            let cubin = compiled.unwrap_or_else(|log| panic!("{} {storage:?} {architecture}: {log}", case.loaded.label));
+            assert!(cubin.len() > 1000);
+        }
+    }
+}
+
+#[test]
+fn a_card_has_the_bits_of_the_cpu() {
+    let Ok(card) = host::tensor::device::open(host::config::settings::Device::Cuda) else {
+        println!("skipped: no CUDA device");
+        return;
+    };
+    let (mut portable, mut others) = (0, 0);
+    for case in &cases() {
+        let rule = Rule::of(&case.loaded).unwrap();
+        let exact = tape::portable(&case.nodes);
+        for (storage, kind) in STORAGES {
+            let at = format!("{} {storage:?}, hyper {:?}", case.loaded.label, case.hyper);
+            let mut memory = memory(case);
+            let start = Tensors::new(case, kind, exact);
+            let (on_cpu, on_card) = (Tensors::copies(&start, Device::Cpu), Tensors::copies(&start, card));
+            let mut pass = Pass::default();
+            for t in [1.0, 2.0, 3.0] {
+                if case.loaded.sums().is_some() {
+                    let expected = pass.sums(&rule, &targets(case, &on_cpu, &memory, t)).unwrap();
+                    let sums = pass.sums(&rule, &targets(case, &on_card, &memory, t)).unwrap();
+                    if exact {
+                        assert_eq!(format!("{sums:?}"), format!("{expected:?}"), "{at}: sums");
+                    }
+                }
+                pass.run(&rule, &targets(case, &on_cpu, &memory, t)).unwrap();
+                pass.run(&rule, &targets(case, &on_card, &memory, t)).unwrap();
+                memory.iter_mut().for_each(|number| *number += 0.01);
+            }
+            if exact {
+                same(&at, &on_cpu, &on_card);
+                portable += 1;
+            } else {
+                for (left, right) in on_cpu.iter().zip(&on_card) {
+                    let far = (&left.x - right.x.to_device(Device::Cpu)).abs().max().double_value(&[]);
+                    assert!(far < 1e-2, "{at}: {far}");
+                }
+                others += 1;
+            }
+        }
+    }
+    println!("{portable} cases bit for bit, {others} whose bits are the device's");
+    assert!(portable > 300);
+}
