@@ -113,8 +113,8 @@ fn boundary(criterion: &mut Criterion) {
         g: g.as_ptr().cast(),
         state: state.as_ptr(),
     };
-    // SAFETY: a call over no elements; the pointers are there nevertheless, and the hyper-parameters are all of lion's.
     group.bench_function("kernel of no elements", |bench| {
+        // SAFETY: a call over no elements; the pointers are there nevertheless, and the hyper-parameters are lion's.
         bench.iter(|| unsafe { (table.update_f32)(black_box(&call)) })
     });
 

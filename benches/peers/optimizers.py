@@ -82,7 +82,7 @@ def table(h):
             "foreach": lambda p: po.Lamb(p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, foreach=True)
         },
         "prodigy": {
-            "for loop": lambda p: po.Prodigy(p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, foreach=True)
+            "foreach": lambda p: po.Prodigy(p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, foreach=True)
         },
         "adafactor": {"torch foreach": lambda p: optim.Adafactor(p, lr=lr, weight_decay=decay, foreach=True)},
         "muon": {

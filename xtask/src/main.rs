@@ -38,6 +38,7 @@ usage: cargo xtask <command> [arguments]
   accept [args]    every optimizer trains nanoGPT's CPU recipe and has to learn (`accept --help`)
   bench [name]     criterion benches, or the one named
   bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)
+  bench optimizers our optimizers' steps beside PyTorch's (`bench optimizers --help`)
   docs             write the reference pages that are made from the code
 
 environment:

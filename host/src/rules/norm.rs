@@ -206,9 +206,10 @@ unsafe fn dispatch<E: Wide>(values: &[E], isa: InstructionSet) -> f64 {
         fn avx512<E: Wide>(values: &[E]) -> f64 {
             block_sum(values)
         }
-        // SAFETY: the machine has `isa`, as promised.
         match isa {
+            // SAFETY: the machine has `isa`, as promised.
             InstructionSet::Avx512 => return unsafe { avx512(values) },
+            // SAFETY: the machine has `isa`, as promised.
             InstructionSet::Avx2 => return unsafe { avx2(values) },
             InstructionSet::Baseline => {}
         }

@@ -21,16 +21,12 @@ pub struct Card {
     pub index: usize,
     /// Such as `sm_90`.
     pub architecture: String,
-    multiprocessors: u32,
     context: sys::CUcontext,
 }
 
-/// A kernel on a card, and how many of its blocks the card runs at a time.
+/// A kernel on a card.
 #[derive(Clone, Copy, Debug)]
-pub struct Function {
-    function: CUfunction,
-    resident: u32,
-}
+pub struct Function(CUfunction);
 
 /// A stream of a card; null is its default stream.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +46,12 @@ impl Card {
         unsafe {
             result::init().map_err(refused("cuInit"))?;
             let device = result::device::get(index as c_int).map_err(refused("cuDeviceGet"))?;
-            let attribute = |which| result::device::get_attribute(device, which).map_err(refused("cuDeviceGetAttribute"));
+            let attribute =
+                |which| result::device::get_attribute(device, which).map_err(refused("cuDeviceGetAttribute"));
             let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
             let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-            let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
             let context = result::primary_ctx::retain(device).map_err(refused("cuDevicePrimaryCtxRetain"))?;
-            Ok(Card { index, architecture: format!("sm_{major}{minor}"), multiprocessors, context })
+            Ok(Card { index, architecture: format!("sm_{major}{minor}"), context })
         }
     }
 
@@ -78,19 +74,14 @@ impl Card {
         unsafe { result::module::load_data(cubin.as_ptr().cast()) }.map_err(refused("cuModuleLoadData"))
     }
 
-    /// A kernel of a loaded module, to be run with `threads` threads per block.
+    /// A kernel of a loaded module.
     ///
     /// # Errors
     /// E003.
-    pub fn function(&self, module: CUmodule, name: &str, threads: u32) -> Result<Function, Fault> {
+    pub fn function(&self, module: CUmodule, name: &str) -> Result<Function, Fault> {
         let name = std::ffi::CString::new(name).unwrap_or_default();
         // SAFETY: modules are never unloaded.
-        unsafe {
-            let function = result::module::get_function(module, name).map_err(refused("cuModuleGetFunction"))?;
-            let blocks = result::occupancy::max_active_block_per_multiprocessor(function, threads as c_int, 0)
-                .map_err(refused("cuOccupancyMaxActiveBlocksPerMultiprocessor"))?;
-            Ok(Function { function, resident: blocks as u32 * self.multiprocessors })
-        }
+        unsafe { result::module::get_function(module, name) }.map(Function).map_err(refused("cuModuleGetFunction"))
     }
 
     /// The stream of libtorch's operations on this card.
@@ -104,13 +95,6 @@ impl Card {
             0 => Ok(Stream(stream.cast())),
             _ => Err(Fault::new("E003", Exit::Environment, "libtorch does not say which CUDA stream it uses")),
         }
-    }
-}
-
-impl Function {
-    /// Blocks for `work` pieces of work that blocks take in turn: as many as run at a time.
-    pub fn blocks(&self, work: usize) -> u32 {
-        self.resident.min(work as u32).max(1)
     }
 }
 
@@ -137,13 +121,13 @@ impl Stream {
     /// E003.
     pub unsafe fn launch(
         self,
-        function: &Function,
+        function: Function,
         blocks: u32,
         threads: u32,
         arguments: &mut [*mut c_void],
     ) -> Result<(), Fault> {
         // SAFETY: the caller's promise; functions live as long as the process.
-        unsafe { result::launch_kernel(function.function, (blocks, 1, 1), (threads, 1, 1), 0, self.0, arguments) }
+        unsafe { result::launch_kernel(function.0, (blocks, 1, 1), (threads, 1, 1), 0, self.0, arguments) }
             .map_err(refused("cuLaunchKernel"))
     }
 }

@@ -20,7 +20,7 @@ pub struct Kernel {
     shape: Shape,
     card: Card,
     update: Function,
-    /// Sums within blocks, and over a tensor's blocks.
+    /// Sums within chunks, and over a tensor's blocks.
     sums: Option<(Function, Function)>,
     rows: Buffer,
     staged: Vec<u8>,
@@ -51,7 +51,7 @@ impl Kernel {
                 .hint("`cargo xtask setup` installs the compiler; `--device cpu` needs none")
         })?;
         let module = card.load(&cubin)?;
-        let function = |name| card.function(module, name, THREADS);
+        let function = |name| card.function(module, name);
         let sums = if shape.sums > 0 { Some((function("measure")?, function("total")?)) } else { None };
         let update = function("update")?;
         let on = Device::Cuda(card.index);
@@ -90,12 +90,12 @@ impl Kernel {
         if count == 0 {
             return Ok(());
         }
-        let (mut rows, mut chunks, mut number) = (self.rows.address(), self.update_plan.chunks.address(), count as u32);
-        let mut arguments = [argument(&mut rows), argument(&mut chunks), argument(&mut number)];
-        // SAFETY: `update` takes two addresses and a number. The rows hold addresses of tensors that live for this call,
+        let (mut rows, mut chunks) = (self.rows.address(), self.update_plan.chunks.address());
+        let mut arguments = [argument(&mut rows), argument(&mut chunks)];
+        // SAFETY: `update` takes two addresses, and there is a chunk per block. The rows hold addresses of tensors that live for this call,
         // whose memory libtorch reuses in the order of this stream only; they were checked to be contiguous and of the
         // kernel's storage format. The buffers are this kernel's own.
-        unsafe { stream.launch(&self.update, self.update.blocks(count), THREADS, &mut arguments) }
+        unsafe { stream.launch(self.update, count as u32, THREADS, &mut arguments) }
     }
 
     /// The sums of every item.
@@ -114,19 +114,19 @@ impl Kernel {
             self.measure_plan.renew(numels, &chunks, stream)?;
         }
         let (sums, count) = (self.shape.sums, self.measure_plan.count);
-        let doubles = |n: usize| {
-            Tensor::f_empty([n.max(1) as i64], (Kind::Double, Device::Cuda(self.card.index))).map_err(torch)
-        };
+        let doubles =
+            |n: usize| Tensor::f_empty([n.max(1) as i64], (Kind::Double, Device::Cuda(self.card.index))).map_err(torch);
         let (partial, out) = (doubles(count * sums)?, doubles(items.len() * sums)?);
-        let (mut rows, mut chunks, mut number) = (self.rows.address(), self.measure_plan.chunks.address(), count as u32);
+        let (mut rows, mut chunks) = (self.rows.address(), self.measure_plan.chunks.address());
         let (mut partial_at, mut spans, mut out_at) = (address(&partial), self.spans.address(), address(&out));
-        let mut first =
-            [argument(&mut rows), argument(&mut chunks), argument(&mut number), argument(&mut partial_at)];
-        // SAFETY: as in `update`; there is room for a row of sums per chunk.
-        unsafe { stream.launch(&measure, measure.blocks(count), THREADS, &mut first)? };
+        let mut first = [argument(&mut rows), argument(&mut chunks), argument(&mut partial_at)];
+        if count > 0 {
+            // SAFETY: as in `update`; there is room for a row of sums per chunk.
+            unsafe { stream.launch(measure, count as u32, THREADS, &mut first)? };
+        }
         let mut second = [argument(&mut partial_at), argument(&mut spans), argument(&mut out_at)];
         // SAFETY: one block per item, whose span lies within the rows of sums, and room for its sums.
-        unsafe { stream.launch(&total, items.len() as u32, THREADS, &mut second)? };
+        unsafe { stream.launch(total, items.len() as u32, THREADS, &mut second)? };
         let values = out.f_to_device(Device::Cpu).and_then(Vec::<f64>::try_from).map_err(torch)?;
         Ok(values.chunks_exact(sums).map(<[f64]>::to_vec).collect())
     }

@@ -72,44 +72,42 @@ __device__ __forceinline__ void one(VALUE& x, const VALUE g, REAL* slots, const 
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    update(const Row* rows, const Chunk* chunks, const unsigned count) {
-  for (unsigned c = blockIdx.x; c < count; c += gridDim.x) {
-    const Chunk chunk = chunks[c];
-    const Place here = place(rows[chunk.row], chunk);
-    const unsigned whole = rows[chunk.row].packed ? chunk.n - chunk.n % PACK : 0;
-    for (unsigned i = threadIdx.x * PACK; i < whole; i += THREADS * PACK) {
-      Pack<VALUE> x = *(const Pack<VALUE>*)(here.x + i);
-      const Pack<VALUE> g = *(const Pack<VALUE>*)(here.g + i);
-      Pack<HELD> state[SLOTS];
+    update(const Row* rows, const Chunk* chunks) {
+  const Chunk chunk = chunks[blockIdx.x];
+  const Place here = place(rows[chunk.row], chunk);
+  const unsigned whole = rows[chunk.row].packed ? chunk.n - chunk.n % PACK : 0;
+  for (unsigned i = threadIdx.x * PACK; i < whole; i += THREADS * PACK) {
+    Pack<VALUE> x = *(const Pack<VALUE>*)(here.x + i);
+    const Pack<VALUE> g = *(const Pack<VALUE>*)(here.g + i);
+    Pack<HELD> state[SLOTS];
 #pragma unroll
-      for (int k = 0; k < SLOTS; k++)
-        if (READ >> k & 1) state[k] = *(const Pack<HELD>*)(here.state[k] + i);
+    for (int k = 0; k < SLOTS; k++)
+      if (READ >> k & 1) state[k] = *(const Pack<HELD>*)(here.state[k] + i);
 #pragma unroll
-      for (int p = 0; p < PACK; p++) {
-        REAL slots[SLOTS];
-#pragma unroll
-        for (int k = 0; k < SLOTS; k++)
-          if (READ >> k & 1) slots[k] = widened(state[k].of[p]);
-        one(x.of[p], g.of[p], slots, here.scalars);
-#pragma unroll
-        for (int k = 0; k < SLOTS; k++)
-          if (WRITTEN >> k & 1) narrow(slots[k], state[k].of[p]);
-      }
-      *(Pack<VALUE>*)(here.x + i) = x;
-#pragma unroll
-      for (int k = 0; k < SLOTS; k++)
-        if (WRITTEN >> k & 1) *(Pack<HELD>*)(here.state[k] + i) = state[k];
-    }
-    for (unsigned i = whole + threadIdx.x; i < chunk.n; i += THREADS) {
+    for (int p = 0; p < PACK; p++) {
       REAL slots[SLOTS];
 #pragma unroll
       for (int k = 0; k < SLOTS; k++)
-        if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
-      one(here.x[i], here.g[i], slots, here.scalars);
+        if (READ >> k & 1) slots[k] = widened(state[k].of[p]);
+      one(x.of[p], g.of[p], slots, here.scalars);
 #pragma unroll
       for (int k = 0; k < SLOTS; k++)
-        if (WRITTEN >> k & 1) narrow(slots[k], here.state[k][i]);
+        if (WRITTEN >> k & 1) narrow(slots[k], state[k].of[p]);
     }
+    *(Pack<VALUE>*)(here.x + i) = x;
+#pragma unroll
+    for (int k = 0; k < SLOTS; k++)
+      if (WRITTEN >> k & 1) *(Pack<HELD>*)(here.state[k] + i) = state[k];
+  }
+  for (unsigned i = whole + threadIdx.x; i < chunk.n; i += THREADS) {
+    REAL slots[SLOTS];
+#pragma unroll
+    for (int k = 0; k < SLOTS; k++)
+      if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
+    one(here.x[i], here.g[i], slots, here.scalars);
+#pragma unroll
+    for (int k = 0; k < SLOTS; k++)
+      if (WRITTEN >> k & 1) narrow(slots[k], here.state[k][i]);
   }
 }
 
@@ -118,35 +116,33 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #define SUMMED (2 * THREADS)
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    measure(const Row* rows, const Chunk* chunks, const unsigned count, double* out) {
+    measure(const Row* rows, const Chunk* chunks, double* out) {
   __shared__ REAL shares[SUMS][SUMMED];
   const unsigned sum = threadIdx.x / 16, turn = threadIdx.x % 16;
-  for (unsigned c = blockIdx.x; c < count; c += gridDim.x) {
-    const Chunk chunk = chunks[c];
-    const Place here = place(rows[chunk.row], chunk);
-    double total = 0.0;
-    for (unsigned base = 0; base < chunk.n; base += SUMMED) {
-      for (unsigned j = threadIdx.x; j < SUMMED; j += THREADS) {
-        const unsigned i = base + j;
-        REAL sums[SUMS] = {};
-        if (i < chunk.n) {
-          REAL slots[SLOTS];
+  const Chunk chunk = chunks[blockIdx.x];
+  const Place here = place(rows[chunk.row], chunk);
+  double total = 0.0;
+  for (unsigned base = 0; base < chunk.n; base += SUMMED) {
+    for (unsigned j = threadIdx.x; j < SUMMED; j += THREADS) {
+      const unsigned i = base + j;
+      REAL sums[SUMS] = {};
+      if (i < chunk.n) {
+        REAL slots[SLOTS];
 #pragma unroll
-          for (int k = 0; k < SLOTS; k++)
-            if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
-          measure_rule(widened(here.x[i]), widened(here.g[i]), slots, here.scalars, sums);
-        }
-#pragma unroll
-        for (int k = 0; k < SUMS; k++) shares[k][j] = sums[k];
+        for (int k = 0; k < SLOTS; k++)
+          if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
+        measure_rule(widened(here.x[i]), widened(here.g[i]), slots, here.scalars, sums);
       }
-      __syncthreads();
-      if (sum < SUMS)
-        for (unsigned j = 0; j < SUMMED; j += 16) total += (double)shares[sum][j + turn];
-      __syncthreads();
+#pragma unroll
+      for (int k = 0; k < SUMS; k++) shares[k][j] = sums[k];
     }
-    for (unsigned half = 8; half > 0; half /= 2) total += __shfl_down_sync(0xffffffffu, total, half, 16);
-    if (sum < SUMS && turn == 0) out[(unsigned long long)c * SUMS + sum] = total;
+    __syncthreads();
+    if (sum < SUMS)
+      for (unsigned j = 0; j < SUMMED; j += 16) total += (double)shares[sum][j + turn];
+    __syncthreads();
   }
+  for (unsigned half = 8; half > 0; half /= 2) total += __shfl_down_sync(0xffffffffu, total, half, 16);
+  if (sum < SUMS && turn == 0) out[(unsigned long long)blockIdx.x * SUMS + sum] = total;
 }
 
 // Adds up each tensor's rows of sums, neighbours first; the rows are spent.

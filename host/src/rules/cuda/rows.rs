@@ -8,8 +8,9 @@ use sdk::{
 
 use super::{Item, source::Shape};
 
-/// Elements per chunk of an update: many more chunks than blocks, so that all blocks end at about the same time.
-pub const CHUNK: usize = 4096;
+/// Elements per chunk of an update, which is a block's work: small, so that all multiprocessors end at about the same
+/// time. Of 2048 to 65536 on an H200, 2048 is the fastest for AdamW at 124M parameters, by 8 % over the largest.
+pub const CHUNK: usize = 2048;
 
 /// The rows of `items`, in order, into `bytes`, which is emptied first. `nodes` is the tape of them all.
 pub fn rows(nodes: &[tape::Node], shape: &Shape, items: &[&Item<'_>], bytes: &mut Vec<u8>) {

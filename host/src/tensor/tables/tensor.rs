@@ -67,6 +67,7 @@ extern "C" fn dtype(a: Handle, out: *mut u32) -> u32 {
 }
 
 extern "C" fn device(a: Handle, out: *mut u32) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         read_into("device", a, out, |t| match t.device() {
             Device::Cpu => Ok(0),
@@ -77,6 +78,7 @@ extern "C" fn device(a: Handle, out: *mut u32) -> u32 {
 }
 
 extern "C" fn item(a: Handle, out: *mut f64) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         read_into("item", a, out, |t| match t.numel() {
             1 => Ok(t.f_double_value(&[])?),
@@ -86,6 +88,7 @@ extern "C" fn item(a: Handle, out: *mut f64) -> u32 {
 }
 
 extern "C" fn cast(a: Handle, dtype: u32, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("cast", &[a], &[Integer(dtype.into())], [out], |t| {
             let kind = kind_of_code(dtype).map_err(Refusal::Text)?;
@@ -100,21 +103,25 @@ extern "C" fn copy(a: Handle, out: *mut Handle) -> u32 {
 
 extern "C" fn reshape(a: Handle, shape: RSlice<'_, i64>, out: *mut Handle) -> u32 {
     let shape = shape.as_slice();
+    // SAFETY: as in `dtype`.
     unsafe { compute("reshape", &[a], &[Integers(shape)], [out], |t| Ok([t[0].f_reshape(shape)?])) }
 }
 
 extern "C" fn transpose(a: Handle, dim0: i64, dim1: i64, out: *mut Handle) -> u32 {
     let arguments = [Integer(dim0), Integer(dim1)];
+    // SAFETY: as in `dtype`.
     unsafe { compute("transpose", &[a], &arguments, [out], |t| Ok([t[0].f_transpose(dim0, dim1)?])) }
 }
 
 extern "C" fn narrow(a: Handle, dim: i64, start: i64, len: i64, out: *mut Handle) -> u32 {
     let arguments = [Integer(dim), Integer(start), Integer(len)];
+    // SAFETY: as in `dtype`.
     unsafe { compute("narrow", &[a], &arguments, [out], |t| Ok([t[0].f_narrow(dim, start, len)?])) }
 }
 
 extern "C" fn index_select(a: Handle, dim: i64, index: RSlice<'_, i64>, out: *mut Handle) -> u32 {
     let index = index.as_slice();
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("index_select", &[a], &[Integer(dim), Integers(index)], [out], |t| {
             // Checked here, because on a GPU an index out of range takes the whole process down.
@@ -132,6 +139,7 @@ extern "C" fn index_select(a: Handle, dim: i64, index: RSlice<'_, i64>, out: *mu
 }
 
 extern "C" fn concat(all: RSlice<'_, Handle>, dim: i64, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("concat", all.as_slice(), &[Integer(dim)], [out], |t| {
             one_kind(t)?;
@@ -142,6 +150,7 @@ extern "C" fn concat(all: RSlice<'_, Handle>, dim: i64, out: *mut Handle) -> u32
 
 extern "C" fn full(shape: RSlice<'_, i64>, value: f64, like: Handle, out: *mut Handle) -> u32 {
     let shape = shape.as_slice();
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("full", &[like], &[Integers(shape), Number(value)], [out], |t| {
             Ok([Tensor::f_full(shape, value, (t[0].f_kind()?, t[0].device()))?])
@@ -150,12 +159,14 @@ extern "C" fn full(shape: RSlice<'_, i64>, value: f64, like: Handle, out: *mut H
 }
 
 extern "C" fn eye(n: i64, like: Handle, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("eye", &[like], &[Integer(n)], [out], |t| Ok([Tensor::f_eye(n, (t[0].f_kind()?, t[0].device()))?]))
     }
 }
 
 fn unary(name: &str, a: Handle, out: Out<Handle>, operation: impl FnOnce(&Tensor) -> Result<Tensor, TchError>) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe { compute(name, &[a], &[], [out], |t| Ok([operation(t[0])?])) }
 }
 
@@ -202,6 +213,7 @@ fn binary(
     out: Out<Handle>,
     operation: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor, TchError>,
 ) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute(name, &[a, b], &[], [out], |t| {
             one_kind(t)?;
@@ -250,6 +262,7 @@ fn with_number(
     out: Out<Handle>,
     operation: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
 ) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe { compute(name, &[a], &[Number(x)], [out], |t| Ok([operation(t[0])?])) }
 }
 
@@ -273,6 +286,7 @@ extern "C" fn max_scalar(a: Handle, x: f64, out: *mut Handle) -> u32 {
 }
 
 extern "C" fn add_scaled(a: Handle, b: Handle, alpha: f64, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("add_scaled", &[a, b], &[Number(alpha)], [out], |t| {
             one_kind(t)?;
@@ -284,6 +298,7 @@ extern "C" fn add_scaled(a: Handle, b: Handle, alpha: f64, out: *mut Handle) -> 
 }
 
 extern "C" fn select(mask: Handle, a: Handle, b: Handle, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("select", &[mask, a, b], &[], [out], |t| {
             one_kind(&t[1..])?;
@@ -299,6 +314,7 @@ fn reduction(
     out: Out<Handle>,
     operation: impl FnOnce(&Tensor, &[i64], bool) -> Result<Tensor, TchError>,
 ) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute(name, &[a], &[Integers(dims)], [out], |t| {
             let all: Vec<i64> = (0..t[0].dim() as i64).collect();
@@ -325,6 +341,7 @@ extern "C" fn matmul(a: Handle, b: Handle, out: *mut Handle) -> u32 {
 }
 
 extern "C" fn add_matmul(c: Handle, a: Handle, b: Handle, beta: f64, alpha: f64, out: *mut Handle) -> u32 {
+    // SAFETY: as in `dtype`.
     unsafe {
         compute("add_matmul", &[c, a, b], &[Number(beta), Number(alpha)], [out], |t| {
             one_kind(t)?;
