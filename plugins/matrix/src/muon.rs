@@ -72,10 +72,7 @@ impl Optimizer for Muon {
     }
 
     fn accepts(shape: &[i64]) -> Result<()> {
-        if shape.len() >= 2 {
-            return Ok(());
-        }
-        Err(format!("muon makes matrices orthogonal; shape {shape:?} has fewer than two dimensions").into())
+        accepts("muon", shape)
     }
 
     fn update<'t>(
@@ -89,6 +86,14 @@ impl Optimizer for Muon {
         // The decay takes the learning rate as it is.
         x.mul_scalar(1.0 - h.lr * h.weight_decay)?.add_scaled(step, -h.lr)
     }
+}
+
+/// Whether a parameter can be taken, for the label that is asked.
+pub fn accepts(label: &str, shape: &[i64]) -> Result<()> {
+    if shape.len() >= 2 {
+        return Ok(());
+    }
+    Err(format!("{label} makes matrices orthogonal; shape {shape:?} has fewer than two dimensions").into())
 }
 
 /// r·O, the step of Muon before lr; moves the momentum on.

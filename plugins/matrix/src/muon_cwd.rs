@@ -28,7 +28,7 @@ impl Optimizer for MuonCwd {
     }
 
     fn accepts(shape: &[i64]) -> Result<()> {
-        Muon::accepts(shape)
+        muon::accepts("muon-cwd", shape)
     }
 
     fn update<'t>(
