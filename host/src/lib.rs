@@ -25,4 +25,6 @@ pub mod metrics;
 pub mod run;
 pub mod train;
 
+pub mod scaffold;
+
 pub mod cli;

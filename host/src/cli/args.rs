@@ -4,14 +4,17 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueHint,
+    Arg, ArgAction, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::config::{
-    Flags, KNOBS, Knob, Value,
-    kind::{Kind, Misfit},
-    presets::PRESETS,
+use crate::{
+    config::{
+        Flags, KNOBS, Knob, Value,
+        kind::{Kind, Misfit},
+        presets::PRESETS,
+    },
+    scaffold::Rule,
 };
 
 /// Trains networks with optimizers that are plugins: exactly the one that was named, or none.
@@ -63,6 +66,8 @@ pub enum Verb {
     Config(ConfigFlags),
     /// The registry: check it, lock it, tell what changed
     Registry(RegistryVerbFlags),
+    /// Plugins: begin one
+    Plugin(PluginVerbFlags),
 }
 
 /// Lists, which need no verb.
@@ -251,6 +256,58 @@ pub enum RegistryVerb {
     /// Say in words how what is there differs from registry.lock
     #[command(after_help = "Examples:\n  host registry diff")]
     Diff(RegistryFlags),
+}
+
+/// Flags of `host plugin`.
+#[derive(Args, Clone, Debug)]
+pub struct PluginVerbFlags {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: PluginVerb,
+}
+
+/// Verbs of `host plugin`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PluginVerb {
+    /// Make a crate with one rule under a new label, ready to build, and print its entry for a registry
+    #[command(after_help = "Examples:
+  host plugin new my-opt
+  host plugin new my-opt --rule matrix --path ../my-opt --register
+  host plugin new my-opt --path /elsewhere/my-opt --sdk ~/trainer/sdk > my-registry.toml")]
+    New(PluginNewFlags),
+}
+
+/// Flags of `host plugin new`.
+#[derive(Args, Clone, Debug)]
+pub struct PluginNewFlags {
+    /// Label of the rule
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What the label stands for
+    #[arg(long, value_enum, default_value_t = NewKind::Optimizer)]
+    pub kind: NewKind,
+    /// What the rule is made of
+    #[arg(long, value_enum, default_value_t = Rule::Elementwise)]
+    pub rule: Rule,
+    /// Folder of the new crate, which must not exist [default: NAME, here]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub path: Option<PathBuf>,
+    /// Folder of the crate `sdk` [default: that of the checkout this program lies in]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub sdk: Option<PathBuf>,
+    /// Registry whose labels are taken [default: registry.toml here, beside the executable, or of the checkout]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub registry: Option<PathBuf>,
+    /// Write the entry into the registry too
+    #[arg(long)]
+    pub register: bool,
+}
+
+/// What `host plugin new` can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NewKind {
+    /// How a gradient changes a parameter
+    Optimizer,
 }
 
 /// The flags that are knobs, made from the knob table, and `--set`.
@@ -467,6 +524,10 @@ mod tests {
             ("sample x --temperature -1", "at least 0"),
             ("sample x --top-k 0", "0"),
             ("config", "show"),
+            ("plugin", "new"),
+            ("plugin new", "NAME"),
+            ("plugin new x --kind optimiser", "optimizer"),
+            ("plugin new x --rule matrices", "matrix"),
             ("sweep", "sweep"),
             ("", "Usage"),
         ] {

@@ -6,6 +6,7 @@ pub mod args;
 mod config_show;
 mod describe;
 mod list;
+mod plugin_new;
 mod registry_verbs;
 mod sample;
 mod stdout;
@@ -15,7 +16,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Parser;
 
-use self::args::{Cli, ConfigVerb, RegistryFlags, RegistryVerb, Verb};
+use self::args::{Cli, ConfigVerb, PluginVerb, RegistryFlags, RegistryVerb, Verb};
 use crate::{
     config::Variables,
     fault::{Exit, Fault, Faults},
@@ -71,6 +72,9 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
             RegistryVerb::Diff(flags) => registry_verbs::diff(&find(flags)?),
         }
         .map(|()| Exit::Ok),
+        Some(Verb::Plugin(flags)) => match &flags.verb {
+            PluginVerb::New(flags) => plugin_new::plugin_new(flags).map(|()| Exit::Ok),
+        },
         None => {
             let lists = cli.lists;
             let kind = match (lists.list_optimizers, lists.list_projections) {

@@ -63,6 +63,7 @@ pub use kind::Kind;
 pub use library::Library;
 pub use loaded::Loaded;
 pub use lock::LockState;
+pub use parse::is_label;
 pub use source::Registry;
 pub use state_bytes::StateBytes;
 

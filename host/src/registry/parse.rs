@@ -244,7 +244,8 @@ fn hyper_value(value: &DeValue<'_>) -> Option<HyperValue> {
     })
 }
 
-fn is_label(name: &str) -> bool {
+/// Whether a name can be a label: `a–z`, `0–9`, `-`, `_` and `.`, begun with one of the first two.
+pub fn is_label(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
 }

@@ -83,6 +83,19 @@ impl Registry {
         Ok(Registry { path: path.to_path_buf(), sha256, document, plugin_dir, lock, lock_state })
     }
 
+    /// Whether `text` would be a registry at `path` that has this label; for what is about to be written.
+    ///
+    /// # Errors
+    /// Every fault of the text; R001 where it has no such label.
+    pub fn understands(path: &Path, text: &str, kind: Kind, label: &str) -> Result<(), Faults> {
+        let shown = path.display().to_string();
+        let document = parse::parse(&shown, text)?;
+        match document.entries.iter().any(|entry| entry.kind == kind && entry.label == label) {
+            true => Ok(()),
+            false => Err(Fault::new("R001", Exit::Registry, format!("{kind} `{label}` is not in it")).at(shown).into()),
+        }
+    }
+
     /// Takes the libraries from another folder than the file's `plugin-dir` or the executable's.
     pub fn with_plugin_dir(mut self, folder: impl Into<PathBuf>) -> Registry {
         self.plugin_dir = folder.into();

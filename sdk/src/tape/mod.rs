@@ -20,7 +20,7 @@ pub use fingerprint::fingerprint;
 pub use formula::{Names, formula, formula_with};
 pub use interpret::{advanced, element_f32, element_f64, scalars, terms_f32, terms_f64};
 pub use op::{Node, Op, Sort};
-pub use record::{record, record_kernel};
+pub use record::{record, record_kernel, record_reducing};
 
 /// Whether a checked rule gives the same bits on every device: it uses none of the operations that are not exactly
 /// defined.

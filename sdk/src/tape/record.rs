@@ -9,8 +9,8 @@ use super::op::{Node, Op};
 use crate::hyper::numbers;
 use crate::lane::{Cond, Uniform};
 use crate::record::values;
-use crate::rule::{ElementwiseKernel, Kernel, Now, Step};
-use crate::{Elementwise, Lane, Mask, Record, Result, Scalar};
+use crate::rule::{ElementwiseKernel, Kernel, Now, ReducingKernel, Step};
+use crate::{Elementwise, Lane, Mask, Record, Reducing, Result, Scalar};
 
 #[derive(Default)]
 struct Writer {
@@ -51,6 +51,14 @@ pub struct SymMask(Sym);
 /// Where the rule does: if it asks `is_on` of a number.
 pub fn record<R: Elementwise>(hyper: &[f64]) -> Result<Vec<Node>> {
     record_kernel::<ElementwiseKernel<R>>(hyper)
+}
+
+/// As [`record`], for a rule that sums over its tensor.
+///
+/// # Errors
+/// As [`record`].
+pub fn record_reducing<R: Reducing>(hyper: &[f64]) -> Result<Vec<Node>> {
+    record_kernel::<ReducingKernel<R>>(hyper)
 }
 
 /// As [`record`], for any rule over elements: what it measures, how its memory moves on, what it updates.
