@@ -8,7 +8,9 @@
 
 mod check;
 mod cuda;
+mod family;
 mod fingerprint;
+mod fold;
 mod formula;
 mod interpret;
 mod op;
@@ -16,7 +18,9 @@ mod record;
 
 pub use check::check;
 pub use cuda::{EMULATION, Float, cuda_source, lifted};
+pub use family::family;
 pub use fingerprint::fingerprint;
+pub use fold::{Folded, folded};
 pub use formula::{Names, formula, formula_with};
 pub use interpret::{advanced, element_f32, element_f64, scalars, terms_f32, terms_f64};
 pub use op::{Node, Op, Sort};

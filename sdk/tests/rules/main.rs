@@ -1,6 +1,7 @@
 //! Rules as kernels and as expressions: same bits, right text, right twins.
 
 mod bits;
+mod family;
 mod fingerprint;
 mod formula;
 mod recording;

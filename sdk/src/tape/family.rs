@@ -1,0 +1,33 @@
+//! The family of a rule: what it is once hyper-parameters that switch something off have done so.
+//! Says what two rules have in common on paper; that their bits are equal is the exact fingerprint's to say.
+
+use super::fingerprint;
+use super::fold::{Folded, folded};
+use super::op::{Node, Op};
+use crate::abi::SlotDescriptor;
+
+/// Fingerprint of the family of a checked tape with its slots, recorded at these hyper-parameters, as 32 hexadecimal
+/// digits. Equal ones are one rule up to rounding: "momentum 0 makes this sgd".
+///
+/// Hyper-parameters that are 0 or 1 are folded in (x·0, x + 0, x·1, β⁰, a constant condition), slots and sums that
+/// nothing needs any more are left out, and all other hyper-parameters count by what is done with them.
+///
+/// None where nothing is left to compare: the parameter stays as it is, its step does not see the gradient, or it
+/// divides by zero.
+pub fn family(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Option<String> {
+    let Folded { nodes, slots } = folded(nodes, slots, hyper);
+    let has = |op: Op| nodes.iter().any(|node| node.operation() == Some(op));
+    let stays = nodes.iter().any(|node| {
+        let is_x = |node: &Node| node.operation() == Some(Op::X);
+        node.operation() == Some(Op::OutX) && is_x(&nodes[node.a as usize])
+    });
+    let zero = |at: u32| {
+        let node = &nodes[at as usize];
+        let node = if node.operation() == Some(Op::Lift) { &nodes[node.a as usize] } else { node };
+        node.operation() == Some(Op::Literal) && f64::from_bits(node.bits) == 0.0
+    };
+    let divides_by_zero =
+        nodes.iter().any(|node| matches!(node.operation(), Some(Op::ScalarDiv | Op::Div)) && zero(node.b));
+    let compared = has(Op::G) && !stays && !divides_by_zero;
+    compared.then(|| fingerprint(&nodes, &slots))
+}
