@@ -95,13 +95,7 @@ impl Survey {
                 label: Vec::new(),
             };
             for loaded in self.loaded().filter(|loaded| loaded.entry.plugin == library.id) {
-                locked.label.push(LockedLabel {
-                    kind: loaded.kind.name().to_string(),
-                    label: loaded.label.clone(),
-                    fingerprint: loaded.fingerprint().map(str::to_string),
-                    state_bytes: loaded.state_bytes()?.map(|bytes| bytes.to_string()),
-                    conformance: NOT_RUN.to_string(),
-                });
+                locked.label.push(as_locked(loaded)?);
             }
             libraries.push(locked);
         }
@@ -164,6 +158,22 @@ impl Survey {
     }
 }
 
+/// A label as a lock holds it.
+fn as_locked(loaded: &Loaded) -> Result<LockedLabel, Fault> {
+    Ok(LockedLabel {
+        kind: loaded.kind.name().to_string(),
+        label: loaded.label.clone(),
+        fingerprint: loaded.fingerprint().map(str::to_string),
+        state_bytes: loaded.state_bytes()?.map(|bytes| bytes.to_string()),
+        conformance: conformance(loaded).to_string(),
+    })
+}
+
+/// What conformance checks found of a label: the one place where their result comes into a lock.
+fn conformance(_: &Loaded) -> &'static str {
+    NOT_RUN
+}
+
 impl Registry {
     /// Loads what a run needs. See the module for which libraries are opened.
     ///
@@ -171,7 +181,7 @@ impl Registry {
     /// Every fault of the wanted labels and of their libraries, and every pair of optimizers in the registry that are
     /// one rule without saying so.
     pub fn resolve(&self, wanted: &[Wanted]) -> Result<Catalogue, Faults> {
-        self.resolve_by(wanted, |plugin| self.open_library(plugin, self.lock()))
+        self.resolve_by(wanted, self.lock(), |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// Loads every label.
@@ -186,17 +196,17 @@ impl Registry {
 
     /// Tries every label and keeps what is wrong beside it.
     pub fn survey(&self) -> Survey {
-        self.survey_by(|_| true, |plugin| self.open_library(plugin, self.lock()))
+        self.survey_by(|_| true, self.lock(), |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// Tries every label of one kind.
     pub fn survey_kind(&self, kind: Kind) -> Survey {
-        self.survey_by(|entry| entry.kind == kind, |plugin| self.open_library(plugin, self.lock()))
+        self.survey_by(|entry| entry.kind == kind, self.lock(), |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// As [`Registry::survey`], with libraries that differ from the lock: to tell what changed, and to lock anew.
     pub fn survey_unlocked(&self) -> Survey {
-        self.survey_by(|_| true, |plugin| self.open_library(plugin, None))
+        self.survey_by(|_| true, None, |plugin| self.open_library(plugin, None))
     }
 
     fn open_library(&self, plugin: &PluginEntry, lock: Option<&Lock>) -> Result<Library, Faults> {
@@ -206,6 +216,7 @@ impl Registry {
     pub(super) fn resolve_by(
         &self,
         wanted: &[Wanted],
+        lock: Option<&Lock>,
         open: impl Fn(&PluginEntry) -> Result<Library, Faults>,
     ) -> Result<Catalogue, Faults> {
         let mut faults = Faults::none();
@@ -217,7 +228,7 @@ impl Registry {
             }
         }
         let is_chosen = |entry: &Entry| chosen.contains(&(entry.kind, entry.label.as_str()));
-        let survey = self.survey_by(|entry| entry.kind == Kind::Optimizer || is_chosen(entry), open);
+        let survey = self.survey_by(|entry| entry.kind == Kind::Optimizer || is_chosen(entry), lock, open);
         faults.0.extend(survey.faults_of(is_chosen).0);
         faults.check()?;
         for (entry, result) in survey.labels() {
@@ -232,17 +243,26 @@ impl Registry {
     pub(super) fn survey_by(
         &self,
         tried: impl Fn(&Entry) -> bool,
+        lock: Option<&Lock>,
         open: impl Fn(&PluginEntry) -> Result<Library, Faults>,
     ) -> Survey {
         let all = Kind::ALL.into_iter().flat_map(|kind| self.entries(kind));
         let entries: Vec<&Entry> = all.filter(|entry| tried(entry)).collect();
         let needed = self.plugins().iter().filter(|plugin| entries.iter().any(|entry| entry.plugin == plugin.id));
         let libraries: BTreeMap<_, _> = needed.map(|plugin| (plugin.id.clone(), open(plugin).map(Arc::new))).collect();
-        let load = |entry: &Entry| match libraries.get(&entry.plugin) {
-            Some(Ok(library)) => Loaded::new(entry, library.clone()).map(Arc::new),
-            Some(Err(faults)) => Err(faults.clone()),
-            // A registry with such an entry is refused when it is read.
-            None => Err(Faults::none()),
+        let load = |entry: &Entry| -> Result<Arc<Loaded>, Faults> {
+            match libraries.get(&entry.plugin) {
+                Some(Ok(library)) => {
+                    let loaded = Loaded::new(entry, library.clone())?;
+                    if let Some(lock) = lock {
+                        lock.holds(&entry.plugin, &as_locked(&loaded)?, &entry.place)?;
+                    }
+                    Ok(Arc::new(loaded))
+                }
+                Some(Err(faults)) => Err(faults.clone()),
+                // A registry with such an entry is refused when it is read.
+                None => Err(Faults::none()),
+            }
         };
         let labels = entries.into_iter().map(|entry| (entry.clone(), load(entry))).collect();
         Survey { libraries, labels }

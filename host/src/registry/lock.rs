@@ -159,6 +159,23 @@ impl Lock {
         self.library.iter().find(|library| library.plugin == plugin && library.target == target)
     }
 
+    /// Compares a label that its library now runs with what was locked of it. A library that is not in the lock has been
+    /// refused before it was opened.
+    ///
+    /// # Errors
+    /// R025 where the lock has no such label, or another rule under it: the registry's entries changed, not the library.
+    pub fn holds(&self, plugin: &str, label: &LockedLabel, place: &str) -> Result<(), Fault> {
+        let what = format!("{} `{}`", label.kind, label.label);
+        let same = |locked: &&LockedLabel| locked.kind == label.kind && locked.label == label.label;
+        let message = match self.library(plugin).and_then(|library| library.label.iter().find(same)) {
+            Some(locked) if locked.fingerprint == label.fingerprint => return Ok(()),
+            Some(_) => format!("{what} is another rule than the one that registry.lock names"),
+            None => format!("{what} is not in registry.lock"),
+        };
+        let fault = Fault::new("R025", Exit::Registry, message).at(place).note("plugin", plugin);
+        Err(fault.hint("`host registry diff` tells what changed; `host registry lock` vouches for what is there"))
+    }
+
     /// This lock with the other targets' libraries of an older one.
     pub fn with_other_targets(self, older: Option<&Lock>) -> Lock {
         let target = target();

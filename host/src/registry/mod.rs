@@ -35,6 +35,7 @@
 //! | R022 | 4 | two labels are the same rule |
 //! | R023 | 4 | `same_rule_as` is not true |
 //! | R024 | 4 | a plugin lacks a table, or has it in another shape |
+//! | R025 | 4 | a label is not the one that `registry.lock` names |
 //! | R030 | 6 | `registry.lock` no longer tells what is there (`host registry diff`) |
 //! | P001 | 5 | a plugin panicked |
 //! | P002 | 5 | a plugin reported an error |

@@ -86,7 +86,7 @@ fn open(plugin: &PluginEntry) -> Result<Library, Faults> {
 
 fn resolve(registry: &Registry, labels: &[&str]) -> Result<Catalogue, Faults> {
     let wanted = |label: &&str| Wanted { kind: Kind::Optimizer, label: label.to_string(), place: "--optimizer".into() };
-    registry.resolve_by(&labels.iter().map(wanted).collect::<Vec<_>>(), open)
+    registry.resolve_by(&labels.iter().map(wanted).collect::<Vec<_>>(), None, open)
 }
 
 fn codes(faults: &Faults) -> Vec<&str> {
@@ -128,6 +128,7 @@ fn all_faults_of_a_registry_come_together() {
                 wanted(Kind::Optimizer, "lost"),
                 wanted(Kind::Projection, "registry-light"),
             ],
+            None,
             open,
         )
         .unwrap_err();
@@ -147,7 +148,7 @@ fn a_library_that_a_run_does_not_use_does_not_stop_it() {
     let catalogue = resolve(&registry, &["registry-light"]).unwrap();
     assert_eq!(catalogue.iter().count(), 1, "only what was wanted can be had");
     assert_eq!(codes(&resolve(&registry, &["lost"]).unwrap_err()), ["R010"]);
-    let survey = registry.survey_by(|_| true, open);
+    let survey = registry.survey_by(|_| true, None, open);
     assert_eq!(codes(&survey.faults()), ["R010"]);
     assert_eq!(survey.unopened().collect::<Vec<_>>(), ["no"]);
 }
@@ -183,7 +184,7 @@ fn hyper_parameters_of_a_companion_are_checked() {
 #[test]
 fn a_lock_of_a_survey_holds_what_was_loaded() {
     let registry = registry(&optimizer("registry-heavy", ""));
-    let survey = registry.survey_by(|_| true, open);
+    let survey = registry.survey_by(|_| true, None, open);
     let lock = survey.lock().unwrap();
     let library = lock.library("it").unwrap();
     assert_eq!(library.abi, format!("{}.{}", abi::MAJOR, abi::MINOR));
