@@ -247,15 +247,26 @@ pub struct RegistryVerbFlags {
 /// Verbs of `host registry`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RegistryVerb {
-    /// Load every plugin and say whether all labels hold what the registry says
-    #[command(after_help = "Examples:\n  host registry check")]
-    Check(RegistryFlags),
+    /// Load every plugin, say whether all labels hold what the registry says, and which are one rule or one family
+    #[command(after_help = "Examples:\n  host registry check\n  host registry check --json")]
+    Check(RegistryCheckFlags),
     /// Write registry.lock: hashes, versions, labels and fingerprints of what is there now
     #[command(after_help = "Examples:\n  host registry lock --registry bundle/registry.toml")]
     Lock(RegistryFlags),
     /// Say in words how what is there differs from registry.lock
     #[command(after_help = "Examples:\n  host registry diff")]
     Diff(RegistryFlags),
+}
+
+/// Flags of `host registry check`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RegistryCheckFlags {
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+    /// Registry.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
 }
 
 /// Flags of `host plugin`.

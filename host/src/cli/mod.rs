@@ -67,7 +67,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
             ConfigVerb::Show(flags) => config_show::show(&flags, invocation),
         },
         Some(Verb::Registry(flags)) => match &flags.verb {
-            RegistryVerb::Check(flags) => registry_verbs::check(&find(flags)?),
+            RegistryVerb::Check(flags) => registry_verbs::check(&find(&flags.registry)?, flags.json),
             RegistryVerb::Lock(flags) => registry_verbs::lock(&find(flags)?),
             RegistryVerb::Diff(flags) => registry_verbs::diff(&find(flags)?),
         }

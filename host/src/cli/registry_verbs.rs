@@ -1,23 +1,86 @@
 //! `host registry check|lock|diff`: is every label loadable, vouch for the libraries, tell what changed since.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+
 use super::stdout;
 use crate::{
     fault::{Exit, Fault},
-    registry::{Kind, Registry, lock},
+    registry::{
+        Kind, Loaded, Registry,
+        families::{self, Family},
+        lock, twins,
+    },
 };
 
-/// Loads every label and compares all of them with each other.
+/// Loads every label and compares all of them with each other; prints which are one rule, and which are one family.
 ///
 /// # Errors
 /// Every fault of the registry.
-pub fn check(registry: &Registry) -> anyhow::Result<()> {
+pub fn check(registry: &Registry, json: bool) -> anyhow::Result<()> {
     let catalogue = registry.load_all()?;
-    let counts: Vec<String> = Kind::ALL
-        .iter()
-        .map(|kind| format!("{} {kind}", catalogue.iter().filter(|l| l.kind == *kind).count()))
-        .collect();
+    let twins = twins::shared(catalogue.iter());
+    let families = families::families(catalogue.iter());
+    for (member, reason) in &families.unrecorded {
+        tracing::warn!("{member} cannot be compared: {reason}");
+    }
+    let count = |kind: Kind| catalogue.iter().filter(|loaded| loaded.kind == kind).count();
+    if json {
+        return stdout::print_json(&json!({
+            "registry": registry.path.display().to_string(),
+            "sha256": registry.sha256,
+            "lock": registry.lock_state().to_string(),
+            "labels": Kind::ALL.map(|kind| (kind.name(), count(kind))).into_iter().collect::<BTreeMap<_, _>>(),
+            "twins": twins.iter().map(|(fingerprint, labels)| twin_json(fingerprint, labels)).collect::<Vec<_>>(),
+            "families": families.found.iter().map(family_json).collect::<Vec<_>>(),
+            "families_left_out": families.left_out,
+        }));
+    }
+    let counts = Kind::ALL.map(|kind| format!("{} {kind}", count(kind))).join(", ");
     let (path, state) = (registry.path.display(), registry.lock_state());
-    stdout::print(&format!("{path}: {} labels, {state}: all loaded, no two the same rule\n", counts.join(", ")))
+    let mut text = format!("{path}: {counts} labels, {state}: all loaded, no two the same rule unless declared\n");
+    if !twins.is_empty() {
+        text += "\ndeclared as the same rule\n";
+        let rows = twins.iter().map(|(fingerprint, labels)| vec![label_list(labels), fingerprint.to_string()]);
+        text += &stdout::table(&["labels", "fingerprint"], rows.collect());
+    }
+    let remarks: Vec<String> = families.found.iter().flat_map(Family::remarks).collect();
+    let (compared, left_out) = (families.compared, families.left_out.join(", "));
+    text += &format!(
+        "\nfamilies: one rule on paper, up to rounding; {compared} optimizers compared, as they are and with one\n\
+         hyper-parameter at 0, at 1 or switched\n"
+    );
+    text += &remarks.iter().map(|remark| format!("  {remark}\n")).collect::<String>();
+    if remarks.is_empty() {
+        text += "  none\n";
+    }
+    if !left_out.is_empty() {
+        text += &format!("  not compared, for they are no expressions or are evaluated elsewhere: {left_out}\n");
+    }
+    stdout::print(&text)
+}
+
+fn label_list(labels: &[&Arc<Loaded>]) -> String {
+    labels.iter().map(|loaded| loaded.label.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn twin_json(fingerprint: &str, labels: &[&Arc<Loaded>]) -> Value {
+    let declared =
+        labels.iter().filter_map(|loaded| Some((loaded.label.clone(), json!(loaded.entry.same_rule_as.as_ref()?))));
+    json!({
+        "fingerprint": fingerprint,
+        "labels": labels.iter().map(|loaded| loaded.label.as_str()).collect::<Vec<_>>(),
+        "same_rule_as": Value::Object(declared.collect()),
+    })
+}
+
+fn family_json(family: &Family) -> Value {
+    let members = family.members.iter().map(|member| {
+        let setting = member.setting.as_ref().map(|(name, value)| json!({ name.as_str(): value }));
+        json!({ "label": member.label, "setting": setting })
+    });
+    json!({ "fingerprint": family.fingerprint, "members": members.collect::<Vec<_>>(), "remarks": family.remarks() })
 }
 
 /// Writes what the libraries are now into the lock beside the registry.

@@ -46,6 +46,7 @@ mod consistency;
 mod descriptor;
 mod elf;
 mod entry;
+pub mod families;
 mod fingerprint;
 pub mod hyper;
 mod kind;
@@ -56,7 +57,7 @@ mod module;
 mod parse;
 mod source;
 pub mod state_bytes;
-mod twins;
+pub mod twins;
 
 pub use catalogue::{Catalogue, Survey, Wanted};
 pub use entry::{Companion, Entry, PluginEntry};

@@ -22,6 +22,18 @@ pub fn check<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Result<(), Fa
     compare(&rules.collect::<Vec<_>>())
 }
 
+/// Labels with one rule, sorted, by its fingerprint; rules that one label alone has are left out. Declared ones are all
+/// that a registry without faults has.
+pub fn shared<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Vec<(&'a str, Vec<&'a Arc<Loaded>>)> {
+    let mut labels: BTreeMap<&str, Vec<&Arc<Loaded>>> = BTreeMap::new();
+    for loaded in loaded {
+        if let Some(fingerprint) = loaded.fingerprint() {
+            labels.entry(fingerprint).or_default().push(loaded);
+        }
+    }
+    labels.into_iter().filter(|(_, labels)| labels.len() > 1).collect()
+}
+
 struct Rule<'a> {
     label: &'a str,
     fingerprint: &'a str,
