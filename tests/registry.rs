@@ -191,6 +191,7 @@ fn check_prints_twins_and_families() {
     for remark in [
         "`adamw` with weight_decay = 0 is of the family of `adam`",
         "`nadamw` with beta1 = 0 is of the family of `adamw` with beta1 = 0",
+        "`sgdm` with momentum = 0 is of the family of `lars`",
         "`signsgd` with momentum = 0 is of the family of `lion` with beta1 = 0",
     ] {
         assert!(text.contains(remark), "lacks: {remark}\n{text}");

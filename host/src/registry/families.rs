@@ -8,6 +8,9 @@ use sdk::{abi::HyperDescriptor, tape};
 use super::{Kind, Loaded, hyper};
 use crate::{config::settings::HyperValue, fault::Fault};
 
+/// The hyper-parameter that schedules scale.
+const LR: &str = "lr";
+
 /// A label, as the registry runs it or with one hyper-parameter otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
@@ -93,14 +96,19 @@ pub fn families<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Families {
 
 fn family(loaded: &Loaded, hyper: &[f64]) -> Result<Option<String>, Fault> {
     let slots = loaded.slots(hyper)?;
-    Ok(loaded.record(hyper)?.and_then(|nodes| tape::family(&nodes, &slots, hyper)))
+    let mut folded_in = hyper.to_vec();
+    // A rate that happens to be 1 is a rate.
+    if let Some(lr) = loaded.hyper_index(LR) {
+        folded_in[lr] = f64::NAN;
+    }
+    Ok(loaded.record(hyper)?.and_then(|nodes| tape::family(&nodes, &slots, &folded_in)))
 }
 
 /// The defaults, and every way to change one hyper-parameter that can switch something off or choose another rule. A
 /// learning rate of 0 or 1 says nothing about a rule.
 fn settings(schema: &[HyperDescriptor], defaults: &[f64]) -> Vec<(Option<(String, HyperValue)>, Vec<f64>)> {
     let mut settings = vec![(None, defaults.to_vec())];
-    for (index, hyper) in schema.iter().enumerate().filter(|(_, hyper)| hyper.name != "lr") {
+    for (index, hyper) in schema.iter().enumerate().filter(|(_, hyper)| hyper.name != LR) {
         let values = match hyper.kind.as_str() {
             "choice" => (0..hyper.choices.len()).map(|choice| choice as f64).collect(),
             _ => vec![0.0, 1.0],

@@ -10,7 +10,8 @@ use crate::abi::SlotDescriptor;
 /// digits. Equal ones are one rule up to rounding: "momentum 0 makes this sgd".
 ///
 /// Hyper-parameters that are 0 or 1 are folded in (x·0, x + 0, x·1, β⁰, a constant condition), slots and sums that
-/// nothing needs any more are left out, and all other hyper-parameters count by what is done with them.
+/// nothing needs any more are left out, and all other hyper-parameters count by what is done with them. NaN stands for one
+/// that is not to be folded in, such as a learning rate.
 ///
 /// None where nothing is left to compare: the parameter stays as it is, its step does not see the gradient, or it
 /// divides by zero.

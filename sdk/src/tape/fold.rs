@@ -24,7 +24,8 @@ pub struct Folded {
     pub slots: Vec<SlotDescriptor>,
 }
 
-/// Simplifies a checked tape of these slots. Hyper-parameters that are 0 or 1 become numbers, the others stay symbols.
+/// Simplifies a checked tape of these slots. Hyper-parameters that are 0 or 1 become numbers, the others stay symbols; NaN
+/// keeps one a symbol whatever its value.
 pub fn folded(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Folded {
     let mut constants: HashMap<u64, f64> = HashMap::new();
     loop {

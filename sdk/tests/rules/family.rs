@@ -96,6 +96,26 @@ fn a_slot_that_never_moves_is_a_number() {
     assert_eq!(held, "x ← x", "the buffer is 0 for ever");
 }
 
+rule!(
+    /// Descent whose first step is written in another way.
+    Dampened(lr: number(), momentum: number(), dampening: number()), (buffer: Slot::zeros()), h, step,
+    [let taken = step.t.gt(1.0).select(1.0 - h.dampening, 1.0);],
+    |x, g, s| {
+        s.buffer = h.momentum * s.buffer + taken * g;
+        x - h.lr * s.buffer
+    }
+);
+
+#[test]
+fn numbers_that_are_to_stay_symbols_are_nan() {
+    let sgd = family::<Sgd>(&[0.5]);
+    assert_eq!(family::<Dampened>(&[0.5, 0.0, 0.0]), sgd);
+    let one = [1.0, 0.0, 0.0];
+    let nodes = tape::record::<Dampened>(&one).unwrap();
+    assert_ne!(tape::family(&nodes, &slots::<Dampened>(&one), &one), sgd, "x − g");
+    assert_eq!(tape::family(&nodes, &slots::<Dampened>(&one), &[f64::NAN, 0.0, 0.0]), sgd);
+}
+
 #[test]
 fn signs_are_carried_through() {
     assert_eq!(family::<Uphill>(&[0.5]), family::<Sgd>(&[0.5]));
