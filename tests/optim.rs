@@ -178,6 +178,10 @@ fn groups_that_cannot_be() {
         (with(vec![group(None, &[], Some("lion"), &[])]), &["C042", "optimizer `adamw` takes no parameter"]),
         (with(vec![group(None, &["matrix"], None, &[])]), &["C043", "wte.weight, ln_f.weight, lm_head.weight"]),
         (with(vec![group(None, &["vector"], Some("muon"), &[]), rest()]), &["C044", "`ln_f.weight`", "companion"]),
+        (
+            with(vec![group(None, &["vector"], Some("muon-cwd"), &[]), rest()]),
+            &["C044", "`ln_f.weight`", "muon-cwd makes matrices orthogonal"],
+        ),
         (settings("adamw", &[("betaa1", 0.9)]), &["R008", "`adamw` has no hyper-parameter `betaa1`", "beta1"]),
         (settings("adamw", &[("lr", -1.0)]), &["R008", "`lr` = -1 is out of range", "source of optimizer.lr"]),
     ];

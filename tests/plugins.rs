@@ -144,6 +144,26 @@ fn a_projection_removes_the_component_along_a_direction() {
 }
 
 #[test]
+fn a_projection_of_frozen_parameters_alone_is_refused_before_data_is_read() {
+    let shop = Workshop::new();
+    let name = "transformer.h.0.attn.c_attn.weight";
+    let lora = TINY.replace("bias = true", "bias = true\nlora_rank = 2");
+    let projection = |pattern: &str| {
+        format!(
+            "{lora}\n[[projection]]\nlabel = \"remove-direction\"\npattern = \"{pattern}\"\n\
+             inputs = {{ direction = \"none.safetensors\" }}\n"
+        )
+    };
+    let train = ["train", "--config", "frozen.toml", "--run-dir", "run", "--data", "nowhere.txt"];
+    for (pattern, says) in [(name, "takes frozen parameters alone"), ("no.*", "takes no parameter")] {
+        shop.write("frozen.toml", projection(pattern));
+        let finished = shop.run(&train, &[]).expect(3).says(&["error[C060]", says, "projection[0]", "hint: "]);
+        assert!(!finished.stderr.contains("nowhere.txt: "), "{}", finished.stderr);
+        assert!(!shop.path().join("run").exists());
+    }
+}
+
+#[test]
 fn an_operation_freezes_a_layer_from_its_step_on() {
     let shop = Workshop::new();
     let base = TINY.replace("checkpoint_every = 4", "checkpoint_every = 1\nkeep_last = 100");

@@ -2,9 +2,9 @@
 //! Reads no process-wide state: variables and the working directory are handed in.
 //!
 //! Reading order: [`settings`] is the result; [`knobs`] is the one table everything else is made from;
-//! [`schema`] says what a key means; [`variables`], [`file`], [`command_line`] and [`presets`] read one source each
-//! into a [`layers::Layer`]; [`resolve()`] merges the layers and [`check`]s the result; [`origin`], [`trace`] and
-//! [`write`] tell it.
+//! [`schema`] says what a key means; [`variables`], [`mod@file`], [`command_line`] and [`presets`] read one source
+//! each into a layer of [`layers`]; [`resolve()`] merges the layers and [`check`]s the result; [`origin`], [`trace`] and
+//! [`mod@write`] tell it.
 
 pub mod settings;
 

@@ -5,7 +5,7 @@
 //!
 //! | code | exit | fault |
 //! |---|---|---|
-//! | C060 | 3 | a pattern takes no parameter |
+//! | C060 | 3 | a pattern takes no parameter, or none that is trained |
 //! | C061 | 4 | a hyper-parameter does not fit the plugin's schema |
 //! | C062 | 3 | an input is missing, or the plugin asks for no such input |
 //! | D060 | 8 | a file of inputs cannot be read |

@@ -41,7 +41,8 @@ pub(super) struct Member {
 
 impl Projections {
     /// Settles every projection of the settings on the parameters of the model, loads their inputs, and tries each once
-    /// on a gradient of zeros, so that a plugin that refuses a shape does so now.
+    /// on a gradient of zeros, so that a plugin that refuses a shape does so now. `thaws` says whether operations are
+    /// scheduled, which may take frozen parameters into training.
     ///
     /// # Errors
     /// All faults of the module's list, together.
@@ -49,26 +50,35 @@ impl Projections {
         settings: &[ProjectionSettings],
         catalogue: &Catalogue,
         params: &[Parameter],
+        thaws: bool,
     ) -> Result<Projections, Faults> {
         let mut faults = Faults::none();
         let mut all = Vec::new();
         for (index, one) in settings.iter().enumerate() {
-            all.extend(faults.take(planned(one, catalogue, params, &place(index, one))));
+            all.extend(faults.take(planned(one, catalogue, params, thaws, &place(index, one))));
         }
         faults.check()?;
         Ok(Projections { all })
     }
 
-    /// Checks what can be known before the network is: every hyper-parameter of every projection.
+    /// Checks what can be known before the network's sizes are: every hyper-parameter of every projection, and that each
+    /// has something to project. Names and roles of `params` are the network's.
     ///
     /// # Errors
-    /// C061 for each that does not fit.
-    pub fn check(settings: &[ProjectionSettings], catalogue: &Catalogue) -> Result<(), Faults> {
+    /// C060 and C061, all that are found.
+    pub fn check(
+        settings: &[ProjectionSettings],
+        catalogue: &Catalogue,
+        params: &[Parameter],
+        thaws: bool,
+    ) -> Result<(), Faults> {
         let mut faults = Faults::none();
         for (index, one) in settings.iter().enumerate() {
+            let place = place(index, one);
             if let Some(loaded) = catalogue.get(Kind::Projection, &one.label) {
-                faults.take(hyper_of(one, loaded, &place(index, one)));
+                faults.take(hyper_of(one, loaded, &place));
             }
+            faults.take(taken(one, params, thaws, &place));
         }
         faults.check()
     }
@@ -100,10 +110,42 @@ fn hyper_of(settings: &ProjectionSettings, loaded: &Loaded, place: &str) -> Resu
     faults.check().map(|()| hyper)
 }
 
+/// The parameters that a projection takes, with their places. Frozen ones among them are left alone in a step, until
+/// they are trained again.
+///
+/// # Errors
+/// C060 where it would never do anything.
+fn taken<'p>(
+    settings: &ProjectionSettings,
+    params: &'p [Parameter],
+    thaws: bool,
+    place: &str,
+) -> Result<Vec<(usize, &'p Parameter)>, Fault> {
+    let pattern = &settings.pattern;
+    let matches = |(_, parameter): &(usize, &Parameter)| pattern::matches(pattern, &parameter.name);
+    let taken: Vec<(usize, &Parameter)> = params.iter().enumerate().filter(matches).collect();
+    if taken.is_empty() {
+        let fault = Fault::new("C060", Exit::Config, format!("pattern `{pattern}` takes no parameter")).at(place);
+        let names = params.iter().map(|parameter| parameter.name.as_str());
+        return Err(match nearest(pattern, names) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint("`*` stands for any characters; the whole name must match"),
+        });
+    }
+    if !thaws && taken.iter().all(|(_, parameter)| parameter.frozen) {
+        let message = format!("pattern `{pattern}` takes frozen parameters alone, which have no gradient");
+        let names: Vec<&str> = taken.iter().map(|(_, parameter)| parameter.name.as_str()).collect();
+        let fault = Fault::new("C060", Exit::Config, message).at(place).note("takes", names.join(", "));
+        return Err(fault.hint("name parameters that are trained, such as those of the adapters, or take it out"));
+    }
+    Ok(taken)
+}
+
 fn planned(
     settings: &ProjectionSettings,
     catalogue: &Catalogue,
     params: &[Parameter],
+    thaws: bool,
     place: &str,
 ) -> Result<Planned, Faults> {
     let label = &settings.label;
@@ -114,16 +156,7 @@ fn planned(
     };
     let mut faults = Faults::none();
     let hyper = faults.take(hyper_of(settings, loaded, place)).unwrap_or_default();
-    let taken = |(_, parameter): &(usize, &Parameter)| pattern::matches(&settings.pattern, &parameter.name);
-    let taken: Vec<(usize, &Parameter)> = params.iter().enumerate().filter(taken).collect();
-    if taken.is_empty() {
-        let fault = Fault::new("C060", Exit::Config, format!("pattern `{}` takes no parameter", settings.pattern));
-        let names = params.iter().map(|parameter| parameter.name.as_str());
-        faults.push(match nearest(&settings.pattern, names) {
-            Some(near) => fault.at(place).hint(format!("did you mean `{near}`?")),
-            None => fault.at(place).hint("`*` stands for any characters; the whole name must match"),
-        });
-    }
+    let taken = faults.take(taken(settings, params, thaws, place)).unwrap_or_default();
     let names: Vec<String> = (table.inputs)().into_iter().map(String::from).collect();
     let files = faults.take(files(&names, &settings.inputs, label, place));
     let mut members: Vec<Member> = taken

@@ -215,7 +215,38 @@ fn a_label_that_was_not_loaded_is_refused() {
         inputs: BTreeMap::new(),
         hyper: BTreeMap::new(),
     };
-    let faults = Projections::plan(&[settings], &Catalogue::default(), &[]).map(|_| ()).unwrap_err();
+    let faults = Projections::plan(&[settings], &Catalogue::default(), &[], false).map(|_| ()).unwrap_err();
     assert_eq!((faults.0[0].code, faults.exit()), ("R001", Exit::Registry));
-    assert!(Projections::plan(&[], &Catalogue::default(), &[]).unwrap().is_empty());
+    assert!(Projections::plan(&[], &Catalogue::default(), &[], false).unwrap().is_empty());
+}
+
+#[test]
+fn a_pattern_without_a_trained_parameter_is_refused() {
+    let check = |pattern: &str, frozen: [bool; 2], thaws: bool| {
+        let settings = ProjectionSettings {
+            label: "remove".into(),
+            pattern: pattern.into(),
+            inputs: BTreeMap::new(),
+            hyper: BTreeMap::new(),
+        };
+        let mut params = [parameter("h.0.a", Kind::Float, None), parameter("h.1.a", Kind::Float, None)];
+        params.iter_mut().zip(frozen).for_each(|(parameter, frozen)| parameter.frozen = frozen);
+        let checked = Projections::check(&[settings], &Catalogue::default(), &params, thaws);
+        checked.err().map(|faults| faults.to_string())
+    };
+    for (pattern, frozen, thaws, says) in [
+        ("h.*", [false, false], false, None),
+        ("h.*", [true, false], false, None),
+        ("h.*", [true, true], false, Some("takes: h.0.a, h.1.a")),
+        ("h.0.*", [true, false], false, Some("pattern `h.0.*` takes frozen parameters alone")),
+        ("h.0.*", [true, false], true, None),
+        ("h.0.b", [false, false], false, Some("did you mean `h.0.a`?")),
+        ("x*", [false, false], true, Some("takes no parameter")),
+    ] {
+        match (check(pattern, frozen, thaws), says) {
+            (None, None) => {}
+            (Some(text), Some(part)) => assert!(text.contains("C060") && text.contains(part), "{text}"),
+            (found, _) => panic!("{pattern} {frozen:?} {thaws}: {found:?}"),
+        }
+    }
 }

@@ -92,7 +92,8 @@ fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let mut faults = Faults::none();
     let source = |key: &str| source(resolved, key);
     faults.take(param_groups::plan(settings, &source, catalogue, network.parameters()));
-    faults.take(Projections::check(&settings.projection, catalogue));
+    let thaws = !settings.schedule.is_empty();
+    faults.take(Projections::check(&settings.projection, catalogue, network.parameters(), thaws));
     let outline = growth::network(network.parameters(), &network.facts());
     let schedule = Schedule::plan(&settings.schedule, catalogue, settings.train.steps);
     faults.take(schedule.and_then(|schedule| Ok(schedule.rehearse(&outline)?)));

@@ -58,7 +58,9 @@ impl Trainer {
         let parameters = model.parameters();
         let mut faults = Faults::none();
         let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
-        let projections = faults.take(Projections::plan(&settings.projection, &prepared.catalogue, parameters));
+        let thaws = !settings.schedule.is_empty();
+        let projections = Projections::plan(&settings.projection, &prepared.catalogue, parameters, thaws);
+        let projections = faults.take(projections);
         let schedule = faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
         let network = growth::network(parameters, &model.facts());
         let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
