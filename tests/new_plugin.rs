@@ -98,8 +98,12 @@ fn inside_a_workspace_it_is_a_member_where_members_match() {
         "[workspace]\nmembers = [\"plugins/*\"]\n\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n",
     );
     fs::create_dir(shop.path().join("plugins")).unwrap();
-    for (path, own) in [("plugins/inner", false), ("outer", true)] {
-        new_plugin(&shop, &[path.trim_start_matches("plugins/"), "--path", path]).expect(0);
+    for (path, own, library) in [
+        ("plugins/inner", false, "inner = \"inner\"\n"),
+        ("outer", true, "outer = \"./outer/target/debug/libouter.so\"\n"),
+    ] {
+        let made = new_plugin(&shop, &[path.trim_start_matches("plugins/"), "--path", path]).expect(0);
+        assert!(made.stdout.contains(library), "{}", made.stdout);
         let manifest = fs::read_to_string(shop.path().join(path).join("Cargo.toml")).unwrap();
         assert_eq!(manifest.contains("[workspace]\n"), own, "{manifest}");
         assert!(manifest.contains("[lints]\nworkspace = true"), "{manifest}");

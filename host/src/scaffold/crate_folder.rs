@@ -75,15 +75,16 @@ impl NewCrate {
 
         let belongs = workspace::belongs(&absolute);
         let sdk = written_sdk(&absolute, &sdk)?;
-        let target = match belongs {
-            Belongs::ToItself => absolute.join("target"),
-            Belongs::ToTheOneAbove { .. } => workspace::root(&absolute).unwrap_or(&absolute).join("target"),
-        };
-        let library = target.join("debug").join(names.library_file());
+        let above = if belongs == Belongs::ToItself { None } else { workspace::root(&absolute) };
+        let library = above.unwrap_or(&absolute).join("target/debug").join(names.library_file());
         let entry = RegistryEntry {
             label: names.label.clone(),
             plugin: free_id(&names.package, registry),
-            library: entry::library_from(registry.map(|registry| registry.path.as_path()), &library),
+            library: match registry.filter(|registry| above.is_some() && folder_of(registry).as_deref() == above) {
+                // Built beside the program, as its other plugins are.
+                Some(_) => names.library(),
+                None => entry::library_from(registry.and_then(folder_of).as_deref(), &library),
+            },
             companion: companion(plan.rule, registry),
         };
         let host = std::env::current_exe().map_or("host".to_string(), |path| path.display().to_string());
@@ -158,6 +159,11 @@ fn written_sdk(folder: &Path, sdk: &Path) -> Result<String, Fault> {
         Fault::new("U012", Exit::Usage, "the sdk's folder has a name that no manifest can hold")
             .at(sdk.display().to_string())
     })
+}
+
+/// The folder that a registry lies in, as an absolute path.
+fn folder_of(registry: &Registry) -> Option<PathBuf> {
+    registry.path.canonicalize().ok()?.parent().map(Path::to_path_buf)
 }
 
 /// An id that the registry's plugins do not have.

@@ -101,9 +101,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
     fault.at(path.display().to_string()).note("reason", error.to_string())
 }
 
-/// How a registry names a library: relative to itself where both lie together, else by its whole path.
-pub fn library_from(registry: Option<&Path>, library: &Path) -> String {
-    let folder = registry.and_then(|path| path.canonicalize().ok()?.parent().map(Path::to_path_buf));
+/// How a registry in `folder` names a library: relative to itself where both lie together, else by its whole path.
+pub fn library_from(folder: Option<&Path>, library: &Path) -> String {
     match folder.and_then(|folder| library.strip_prefix(folder).ok()) {
         Some(inside) => format!("./{}", inside.display()),
         None => library.display().to_string(),
