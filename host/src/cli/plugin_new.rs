@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::Faults,
     registry::{LockState, Registry},
-    scaffold::{NewCrate, Plan, RegistryEntry},
+    scaffold::{NewCrate, Plan, RegistryEntry, sdk_folder},
 };
 
 /// Makes the crate, and writes its entry where that is asked for.
@@ -39,19 +39,14 @@ pub fn plugin_new(flags: &PluginNewFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The registry whose labels are taken: the given one, or one that is found; none is no fault.
+/// The registry whose labels are taken: the given one, or one that is found, last that of the checkout whose sdk is
+/// built on; none is no fault.
 fn registry(flags: &PluginNewFlags) -> Result<Option<Registry>, Faults> {
     if let Some(path) = &flags.registry {
         return Registry::open(path).map(Some);
     }
-    match Registry::find(None) {
-        Ok(registry) => Ok(Some(registry)),
-        Err(faults) if faults.0.iter().any(|fault| fault.code != "R002") => Err(faults),
-        Err(_) => {
-            let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("registry.toml");
-            if checkout.exists() { Registry::open(&checkout).map(Some) } else { Ok(None) }
-        }
-    }
+    let sdk = sdk_folder::find(flags.sdk.as_deref()).unwrap_or_default();
+    Registry::find_if_any(sdk.parent().unwrap_or(Path::new("")))
 }
 
 fn next_steps(new: &NewCrate, registry: Option<&Registry>, registered: bool) -> String {

@@ -41,8 +41,7 @@ impl Registry {
         if let Some(path) = explicit {
             return Registry::open(path);
         }
-        let beside = executable_folder().map(|folder| folder.join(FILE));
-        let places: Vec<PathBuf> = std::iter::once(PathBuf::from(FILE)).chain(beside).collect();
+        let places = places();
         match places.iter().find(|place| place.exists()) {
             Some(path) => Registry::open(path),
             None => {
@@ -54,6 +53,16 @@ impl Registry {
                 Err(fault.hint("name one with `--registry FILE`").into())
             }
         }
+    }
+
+    /// As [`Registry::find`] without a path, and then in `more`, where there may be none.
+    ///
+    /// # Errors
+    /// Every fault of the file that is found and of its lock.
+    pub fn find_if_any(more: &Path) -> Result<Option<Registry>, Faults> {
+        let mut places = places();
+        places.push(more.join(FILE));
+        places.iter().find(|place| place.exists()).map(|path| Registry::open(path)).transpose()
     }
 
     /// Reads the registry at `path` and the lock beside it.
@@ -196,6 +205,12 @@ impl Registry {
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
+}
+
+/// Where a registry is looked for.
+fn places() -> Vec<PathBuf> {
+    let beside = executable_folder().map(|folder| folder.join(FILE));
+    std::iter::once(PathBuf::from(FILE)).chain(beside).collect()
 }
 
 fn relative_to(file: &Path, path: &str) -> PathBuf {

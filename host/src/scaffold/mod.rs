@@ -14,7 +14,7 @@
 mod crate_folder;
 mod entry;
 mod names;
-mod sdk_folder;
+pub mod sdk_folder;
 mod template;
 mod workspace;
 
