@@ -37,7 +37,8 @@ pub fn folded(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Folded
             let stays = folded.nodes.iter().any(|node| stays_at(&folded.nodes, node, slot.index.into(), start));
             stays.then_some((u64::from(slot.index), start))
         });
-        let found: Vec<(u64, f64)> = still.collect();
+        // A slot known to be a number is not read again, so each round finds others.
+        let found: Vec<(u64, f64)> = still.filter(|(slot, _)| !constants.contains_key(slot)).collect();
         if found.is_empty() {
             return folded;
         }
