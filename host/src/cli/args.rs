@@ -195,6 +195,9 @@ pub struct DescribeFlags {
     /// Print JSON for machines
     #[arg(long)]
     pub json: bool,
+    /// Print the CUDA source of an optimizer's kernel instead, at its default hyper-parameters, for parameters of this type
+    #[arg(long, value_name = "FORMAT", value_parser = ["f32", "f64", "bf16"], conflicts_with = "json")]
+    pub cuda_source: Option<String>,
     /// Registry.
     #[command(flatten)]
     pub registry: RegistryFlags,

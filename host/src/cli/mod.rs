@@ -61,7 +61,12 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Describe(flags)) => {
-            describe::describe(&find(&flags.registry)?, &flags.label, flags.json).map(|()| Exit::Ok)
+            let registry = find(&flags.registry)?;
+            match &flags.cuda_source {
+                Some(format) => describe::cuda_source(&registry, &flags.label, format)?,
+                None => describe::describe(&registry, &flags.label, flags.json)?,
+            }
+            Ok(Exit::Ok)
         }
         Some(Verb::Config(flags)) => match flags.verb {
             ConfigVerb::Show(flags) => config_show::show(&flags, invocation),
