@@ -237,7 +237,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The largest difference, as a share of the largest change.
 fn difference(ours: &[Vec<f64>], theirs: &Value) -> f64 {
-    let theirs = theirs.as_array().expect("a list per parameter").iter().flat_map(|one| one.as_array().expect("a list"));
+    let theirs =
+        theirs.as_array().expect("a list per parameter").iter().flat_map(|one| one.as_array().expect("a list"));
     let (mut largest, mut apart, mut seen) = (0.0f64, 0.0f64, 0);
     for (ours, theirs) in ours.iter().flatten().zip(theirs) {
         let theirs = theirs.as_f64().unwrap_or(f64::NAN);
@@ -259,7 +260,9 @@ fn main() {
     let mut peer = Peer::start(&options);
     let on_card = options.device != Device::Cpu;
     let moved = if on_card { "copy" } else { "in-place scale" };
-    println!("| optimizer | peer | ours, us | peer, us | peer / ours | {moved} / ours | difference after {COMPARED} steps |");
+    println!(
+        "| optimizer | peer | ours, us | peer, us | peer / ours | {moved} / ours | difference after {COMPARED} steps |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for (label, names) in PEERS.into_iter().filter(|(label, _)| options.takes(label)) {
         let shapes = shapes(&options, MATRIX.contains(&label));

@@ -262,7 +262,8 @@ fn nvrtc_compiles_every_kernel() {
             // Every architecture meets every storage format, and no rule takes all nine.
             let architecture = architectures[(index + offset) % architectures.len()];
             let compiled = nvrtc::compile(&text, architecture);
-            let cubin = compiled.unwrap_or_else(|log| panic!("{} {storage:?} {architecture}: {log}", case.loaded.label));
+            let cubin =
+                compiled.unwrap_or_else(|log| panic!("{} {storage:?} {architecture}: {log}", case.loaded.label));
             assert!(cubin.len() > 1000);
         }
     }

@@ -166,7 +166,13 @@ impl Default for Pass {
 impl Pass {
     /// With chunks of `chunk` elements and kernels of `isa`, which is lowered to what the machine has.
     pub fn new(chunk: usize, isa: InstructionSet) -> Pass {
-        Pass { chunk, isa: isa.min(InstructionSet::detect()), rows: Vec::new(), chunks: Vec::new(), cuda: Cuda::default() }
+        Pass {
+            chunk,
+            isa: isa.min(InstructionSet::detect()),
+            rows: Vec::new(),
+            chunks: Vec::new(),
+            cuda: Cuda::default(),
+        }
     }
 
     /// One step of every target.
@@ -230,11 +236,8 @@ impl Pass {
         for (index, sums) in on_cpu.iter().zip(self.run_kernels(rule, targets, &on_cpu, work)?) {
             measured[*index] = sums;
         }
-        let items = on_cards.iter().map(|(index, numbers)| Item {
-            target: &targets[*index],
-            g: &gradients[*index],
-            numbers,
-        });
+        let items =
+            on_cards.iter().map(|(index, numbers)| Item { target: &targets[*index], g: &gradients[*index], numbers });
         let items: Vec<Item<'_>> = items.collect();
         if work == Work::Measure {
             for ((index, _), sums) in on_cards.iter().zip(self.cuda.measure(&items)?) {

@@ -44,6 +44,23 @@ impl Entry {
         Ok(all)
     }
 
+    /// Its table of this id; null where it has none.
+    pub(crate) fn find(&self, id: &str) -> *const TableHeader {
+        if self.id == id { (self.table)() } else { (self.also)(id) }
+    }
+
+    /// Its label.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// Whether it is an optimizer.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn is_optimizer(&self) -> bool {
+        self.kind == "optimizer"
+    }
+
     /// What the host is told at load.
     ///
     /// # Errors

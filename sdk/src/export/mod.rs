@@ -17,6 +17,8 @@ mod rule;
 
 pub use arch_op::arch_op;
 pub use entry::Entry;
+#[cfg(feature = "conformance")]
+pub(crate) use guard::take_fault;
 pub use optimizer::optimizer;
 pub use projection::projection;
 pub use root::root;

@@ -51,8 +51,6 @@ fn unsealed(bytes: Vec<u8>) -> Option<Vec<u8>> {
     (Sha256::digest(cubin).as_slice() == hash).then(|| cubin.to_vec())
 }
 
-
-
 fn folder() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;

@@ -50,7 +50,8 @@ impl Card {
         unsafe {
             result::init().map_err(refused("cuInit"))?;
             let device = result::device::get(index as c_int).map_err(refused("cuDeviceGet"))?;
-            let attribute = |which| result::device::get_attribute(device, which).map_err(refused("cuDeviceGetAttribute"));
+            let attribute =
+                |which| result::device::get_attribute(device, which).map_err(refused("cuDeviceGetAttribute"));
             let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
             let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
             let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;

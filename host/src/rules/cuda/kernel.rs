@@ -114,14 +114,13 @@ impl Kernel {
             self.measure_plan.renew(numels, &chunks, stream)?;
         }
         let (sums, count) = (self.shape.sums, self.measure_plan.count);
-        let doubles = |n: usize| {
-            Tensor::f_empty([n.max(1) as i64], (Kind::Double, Device::Cuda(self.card.index))).map_err(torch)
-        };
+        let doubles =
+            |n: usize| Tensor::f_empty([n.max(1) as i64], (Kind::Double, Device::Cuda(self.card.index))).map_err(torch);
         let (partial, out) = (doubles(count * sums)?, doubles(items.len() * sums)?);
-        let (mut rows, mut chunks, mut number) = (self.rows.address(), self.measure_plan.chunks.address(), count as u32);
+        let (mut rows, mut chunks, mut number) =
+            (self.rows.address(), self.measure_plan.chunks.address(), count as u32);
         let (mut partial_at, mut spans, mut out_at) = (address(&partial), self.spans.address(), address(&out));
-        let mut first =
-            [argument(&mut rows), argument(&mut chunks), argument(&mut number), argument(&mut partial_at)];
+        let mut first = [argument(&mut rows), argument(&mut chunks), argument(&mut number), argument(&mut partial_at)];
         // SAFETY: as in `update`; there is room for a row of sums per chunk.
         unsafe { stream.launch(&measure, measure.blocks(count), THREADS, &mut first)? };
         let mut second = [argument(&mut partial_at), argument(&mut spans), argument(&mut out_at)];
