@@ -8,3 +8,6 @@ pub mod came;
 mod moments;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}
