@@ -6,6 +6,7 @@ pub mod args;
 mod config_show;
 mod describe;
 mod list;
+mod plugin_verbs;
 mod registry_verbs;
 mod sample;
 mod stdout;
@@ -15,7 +16,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Parser;
 
-use self::args::{Cli, ConfigVerb, RegistryFlags, RegistryVerb, Verb};
+use self::args::{Cli, ConfigVerb, PluginVerb, RegistryFlags, RegistryVerb, Verb};
 use crate::{
     config::Variables,
     fault::{Exit, Fault, Faults},
@@ -71,6 +72,14 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
             RegistryVerb::Diff(flags) => registry_verbs::diff(&find(flags)?),
         }
         .map(|()| Exit::Ok),
+        Some(Verb::Plugin(flags)) => match &flags.verb {
+            PluginVerb::Check(flags) => plugin_verbs::check(flags, find(&flags.registry)),
+            PluginVerb::Inspect(flags) => plugin_verbs::inspect(&flags.file, flags.json).map(|()| Exit::Ok),
+            PluginVerb::CheckOne(flags) => {
+                plugin_verbs::check_one(flags, find(&flags.registry).ok().as_ref());
+                Ok(Exit::Ok)
+            }
+        },
         None => {
             let lists = cli.lists;
             let kind = match (lists.list_optimizers, lists.list_projections) {
