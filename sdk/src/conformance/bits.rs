@@ -80,7 +80,12 @@ pub fn threads(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let many =
         if subject.is_over_elements() { Trajectory::of(SEED, &[(&[MANY], 1.0)], 2) } else { trajectory(subject, 2) };
     let ways = [2, 3].map(|threads| (usual, Way { threads, ..usual }));
-    Ok(compare(subject, &many, &ways)?.unwrap_or_else(|| Outcome::passed("1, 2, 3")))
+    Ok(match compare(subject, &many, &ways)? {
+        None => Outcome::passed("1, 2, 3"),
+        Some(apart) if subject.is_over_elements() => apart,
+        // Not the rule's doing: its operations are libtorch's, and products of matrices are added up by thread.
+        Some(apart) => Outcome::warning(format!("libtorch's operations follow the threads: {}", apart.detail)),
+    })
 }
 
 /// Saved in the middle and loaded into another run.

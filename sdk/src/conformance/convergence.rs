@@ -9,7 +9,7 @@ use super::verdict::{Outcome, Trouble};
 
 /// Likely rates first: the ladder is left at the first that does.
 const LADDER: [f64; 9] = [0.1, 0.03, 0.3, 0.01, 1.0, 3e-3, 1e-3, 3e-4, 1e-4];
-const STEPS: usize = 240;
+const STEPS: usize = 320;
 
 /// Every problem falls to its share of the first value.
 pub fn problems(subject: &dyn Subject) -> Result<Outcome, Trouble> {

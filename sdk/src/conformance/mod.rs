@@ -90,8 +90,21 @@ pub const LEVELS: u8 = 7;
 /// Runs one check. What the plugin refuses to do is a failure, a panic a crash.
 pub fn run(check: &Check, subject: &dyn Subject) -> Finding {
     let outcome = (check.run)(subject).unwrap_or_else(|trouble| broken(&trouble));
+    let outcome = excepted(check, subject, outcome);
     let label = subject.descriptor().label.to_string();
     Finding { label, level: check.level, check: check.name.to_string(), outcome }
+}
+
+/// What a declared exception makes of a failure. Crashes have no exception.
+fn excepted(check: &Check, subject: &dyn Subject, outcome: Outcome) -> Outcome {
+    let facts = subject.descriptor().facts.iter().filter(|fact| fact.0 == "except");
+    let mut reasons = facts.filter_map(|fact| fact.1.strip_prefix(check.name)?.strip_prefix(": "));
+    let Some(reason) = reasons.next() else { return outcome };
+    match outcome.verdict {
+        Verdict::Failed => Outcome::passed(format!("excepted by the plugin: {reason}")),
+        Verdict::Crashed => outcome,
+        _ => Outcome::warning(format!("the plugin declares an exception that it does not need: {reason}")),
+    }
 }
 
 /// What trouble says of a check.

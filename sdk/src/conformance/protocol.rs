@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::subject::Subject;
 use super::verdict::{Outcome, Trouble};
+use super::{CHECKS, Check};
 
 /// Every hyper-parameter has one name, a meaning, and a default in its range.
 pub fn schema(subject: &dyn Subject) -> Result<Outcome, Trouble> {
@@ -33,6 +34,13 @@ pub fn words(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     for (what, text) in [("summary", &descriptor.summary), ("paper", &descriptor.paper)] {
         if text.trim().is_empty() || text.contains('\n') {
             return Ok(Outcome::failed(format!("the {what} is not one line: {text:?}")));
+        }
+    }
+    for text in descriptor.facts.iter().filter(|fact| fact.0 == "except").map(|fact| &fact.1) {
+        let known =
+            |check: &Check| text.strip_prefix(check.name).is_some_and(|why| why.len() > 2 && why.starts_with(": "));
+        if !CHECKS.iter().any(|check| check.level > 1 && known(check)) {
+            return Ok(Outcome::failed(format!("`except` names no check, or says no reason: {text:?}")));
         }
     }
     Ok(Outcome::passed(descriptor.paper.to_string()))

@@ -21,6 +21,8 @@ pub struct Entry {
     pub(super) schema: fn() -> Result<Vec<HyperDescriptor>>,
     /// What else is declared of this kind.
     pub(super) facts: fn() -> Result<Vec<Fact>>,
+    /// Conformance checks that do not apply, as `check: why`.
+    pub(super) except: &'static [&'static str],
 }
 
 /// Something declared: key and value.
@@ -42,6 +44,11 @@ impl Entry {
             }
         }
         Ok(all)
+    }
+
+    /// With conformance checks that do not apply.
+    pub const fn except(self, except: &'static [&'static str]) -> Entry {
+        Entry { except, ..self }
     }
 
     /// Its table of this id; null where it has none.
@@ -75,7 +82,8 @@ impl Entry {
             // of the whole library: a strategy is chosen per binary, and this crate is compiled with it
             ("panic", if cfg!(panic = "unwind") { "unwind" } else { "abort" }.to_string()),
         ];
-        let facts = (self.facts)().map_err(about)?;
+        let mut facts = (self.facts)().map_err(about)?;
+        facts.extend(self.except.iter().map(|text| ("except", text.to_string())));
         Ok(Descriptor {
             label: self.label.into(),
             kind: self.kind.into(),
