@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -97,9 +97,8 @@ fn run(order: &Order, job: Option<(&str, u8)>) -> Result<Told, Fault> {
     if let Some((label, level)) = job {
         command.arg("--label").arg(label).arg("--level").arg(level.to_string()).args(&order.registry);
     }
-    // Threads come from the checks; a group of its own, so that what a plugin starts ends with it.
+    // How many threads there are is for the checks to say.
     command.env("OMP_NUM_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.process_group(0);
     let mut child = command.spawn().map_err(|error| unable("a check cannot be started", error))?;
     let status = wait(&mut child, order.limit);
     let mut told = Told::read(&journal);

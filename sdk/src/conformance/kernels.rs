@@ -120,7 +120,9 @@ impl Subject for Kernels {
         // Room for sums and memory beyond the three.
         let mut numbers = [0.5; 32];
         numbers[..3].copy_from_slice(&[1.0, n as f64, 1.0]);
-        self.update(way, hyper, &numbers, n, x.inside(), g.inside(), &pointers)?;
+        let call = call(way, hyper, &numbers, n, (x.inside(), g.inside()), &pointers);
+        // SAFETY: `n` elements of the way's type lie behind every pointer; the machine has the set.
+        status(unsafe { self.kernel(way)(&call) })?;
         if g.bytes != before {
             return Ok(Some("the gradient was written to".into()));
         }
@@ -133,36 +135,55 @@ impl Subject for Kernels {
 }
 
 impl Kernels {
-    #[allow(clippy::too_many_arguments)]
-    fn update(
-        &self,
-        way: Way,
-        hyper: &[f64],
-        numbers: &[f64],
-        n: usize,
-        x: *mut (),
-        g: *const (),
-        state: &[*mut (); MOST_SLOTS],
-    ) -> Result<(), Trouble> {
-        let kernel = match way.dtype {
+    fn kernel(&self, way: Way) -> unsafe extern "C" fn(*const KernelCall) -> u32 {
+        match way.dtype {
             Dtype::F32 => self.rule.update_f32,
             Dtype::F64 => self.rule.update_f64,
             Dtype::Bf16 => self.rule.update_bf16,
-        };
-        let call = KernelCall {
-            struct_size: size_of::<KernelCall>(),
-            isa: way.isa as u32,
-            hyper: hyper.as_ptr(),
-            step: numbers.as_ptr(),
-            n,
-            x,
-            g,
-            state: state.as_ptr(),
-        };
-        // SAFETY: the callers hand over `n` elements of the way's element type behind every pointer, as many
-        // hyper-parameters as the schema has and at least as many numbers as the rule reads; the machine has the set.
-        status(unsafe { kernel(&call) })
+        }
     }
+
+    /// Makes calls on as many threads as the way has.
+    ///
+    /// # Safety
+    /// The calls are as [`KernelCall`] says, for the way's element type, and overlap nowhere.
+    unsafe fn run(&self, way: Way, calls: &[KernelCall]) -> Result<(), Trouble> {
+        let kernel = self.kernel(way);
+        // SAFETY: the caller's promise. A failure's text is kept per thread, so it is fetched where it happened.
+        let all = |calls: &[KernelCall]| calls.iter().try_for_each(|call| status(unsafe { kernel(call) }));
+        if way.threads <= 1 || calls.is_empty() {
+            return all(calls);
+        }
+        std::thread::scope(|scope| {
+            let parts = calls.chunks(calls.len().div_ceil(way.threads)).map(Part);
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || all(part.calls()))).collect();
+            let panicked = || Trouble { panicked: true, text: "panicked outside of its entry".to_string() };
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+        })
+    }
+}
+
+/// Calls that one thread makes.
+struct Part<'a>(&'a [KernelCall]);
+// SAFETY: made by [`Kernels::run`] alone, whose calls overlap nowhere.
+unsafe impl Send for Part<'_> {}
+
+impl<'a> Part<'a> {
+    fn calls(self) -> &'a [KernelCall] {
+        self.0
+    }
+}
+
+fn call(
+    way: Way,
+    hyper: &[f64],
+    numbers: &[f64],
+    n: usize,
+    (x, g): (*mut (), *const ()),
+    state: &[*mut (); MOST_SLOTS],
+) -> KernelCall {
+    let (hyper, step, state) = (hyper.as_ptr(), numbers.as_ptr(), state.as_ptr());
+    KernelCall { struct_size: size_of::<KernelCall>(), isa: way.isa as u32, hyper, step, n, x, g, state }
 }
 
 fn status(status: u32) -> Result<(), Trouble> {
@@ -330,15 +351,27 @@ impl Run for Steps<'_> {
             let numbers = self.numbers(steps[index], &sums[index]);
             let parameter = &mut self.parameters[index];
             let numel = g.values().len();
-            for at in (0..numel).step_by(self.way.chunk) {
-                let mut state = [null_mut(); MOST_SLOTS];
-                for (slot, column) in parameter.slots.iter().zip(&mut parameter.state) {
-                    state[slot.index as usize] = column.at(at);
-                }
-                let n = self.way.chunk.min(numel - at);
-                let (x, g) = (parameter.x.at(at), g.at(at));
-                self.of.update(self.way, &self.hyper, &numbers, n, x, g, &state)?;
-            }
+            let states: Vec<[*mut (); MOST_SLOTS]> = (0..numel)
+                .step_by(self.way.chunk)
+                .map(|at| {
+                    let mut state = [null_mut(); MOST_SLOTS];
+                    for (slot, column) in parameter.slots.iter().zip(&mut parameter.state) {
+                        state[slot.index as usize] = column.at(at);
+                    }
+                    state
+                })
+                .collect();
+            let calls: Vec<KernelCall> = states
+                .iter()
+                .zip((0..numel).step_by(self.way.chunk))
+                .map(|(state, at)| {
+                    let n = self.way.chunk.min(numel - at);
+                    call(self.way, &self.hyper, &numbers, n, (parameter.x.at(at), g.at(at)), state)
+                })
+                .collect();
+            // SAFETY: every pointer has `n` elements of the way's type behind it, each chunk its own; there are as many
+            // hyper-parameters as in the schema, and all numbers that the rule reads.
+            unsafe { self.of.run(self.way, &calls)? };
             parameter.count += 1;
         }
         Ok(())

@@ -141,14 +141,43 @@ fn squares(shape: &[i64]) -> Problem {
     Problem { name: format!("noisy least squares {shape:?}"), start, share: 0.3, function }
 }
 
-/// A parabola around the start plus a matrix of this rank, so that every gradient has at most this rank.
+/// A parabola around the start plus a matrix of this rank, so that every gradient has at most this rank. Its rows have
+/// mean 0: rules that take the mean out of a row's gradient never move along it, and say so.
 fn of_rank(rank: usize) -> Problem {
-    let (rows, columns) = (4, 3);
+    let (rows, columns) = (5, 4);
     let mut numbers = Numbers::of(SEED + 3 + rank as u64);
     let start = numbers.start(&[rows as i64, columns as i64]);
-    let (left, right) = (numbers.column(rows * rank, 1.0), numbers.column(rank * columns, 1.0));
+    let (left, mut right) = (numbers.column(rows * rank, 1.0), numbers.column(rank * columns, 1.0));
+    for row in right.chunks_exact_mut(columns) {
+        let mean = row.iter().sum::<f64>() / columns as f64;
+        row.iter_mut().for_each(|value| *value -= mean);
+    }
     let off = |i: usize, j: usize| (0..rank).map(|k| left[i * rank + k] * right[k * columns + j]).sum::<f64>();
     let target = start.values.iter().enumerate().map(|(at, x)| x + off(at / columns, at % columns)).collect();
     let function = Function::Parabola { curvature: vec![1.0; rows * columns], target };
     Problem { name: format!("gradients of rank {rank} [{rows}, {columns}]"), start, share: 0.1, function }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_those_of_the_values() {
+        let all = Problem::all(&|_| true);
+        assert_eq!(all.len(), 7);
+        for problem in all.iter().filter(|problem| !matches!(problem.function, Function::Squares { .. })) {
+            let x = &problem.start.values;
+            let gradient = problem.gradient(x, 0);
+            for i in 0..x.len() {
+                let shifted = |by: f64| {
+                    let mut x = x.clone();
+                    x[i] += by;
+                    problem.value(&x)
+                };
+                let slope = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
+                assert!((slope - gradient[i]).abs() < 1e-4 * (1.0 + slope.abs()), "{} {i}: {slope}", problem.name);
+            }
+        }
+    }
 }
