@@ -8,6 +8,3 @@ pub mod came;
 mod moments;
 
 sdk::plugin!();
-
-#[cfg(test)]
-sdk::conformance! {}

@@ -57,7 +57,7 @@ pub fn no_gradient(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let end = trajectory.end(subject, &hyper, way)?;
     let mut rounded = false;
     for (index, (before, after)) in trajectory.first(way).iter().zip(&end.parameters).enumerate() {
-        let moved = |(a, b): (&f64, &f64)| !((a - b).abs() <= ROUNDING * a.abs());
+        let moved = |(a, b): (&f64, &f64)| b.is_nan() || (a - b).abs() > ROUNDING * a.abs();
         if let Some(place) = before.iter().zip(after).position(moved) {
             let (a, b) = (before[place], after[place]);
             let text = format!("parameter {index}[{place}] went from {a:e} to {b:e} without a gradient");
