@@ -18,7 +18,7 @@ use crate::{
     fault::{Fault, Faults},
     model::{Parameter, Role},
     optim::{Optim, clip},
-    registry::{Catalogue, Loaded, hyper},
+    registry::{self, Catalogue, Loaded, hyper},
     rules::{InstructionSet, Pass, threads},
 };
 
@@ -38,11 +38,7 @@ impl Hosted {
 pub(super) fn trouble(fault: &Fault) -> Trouble {
     let notes = fault.notes.iter().filter(|(name, _)| *name != "library");
     let notes: String = notes.map(|(name, text)| format!("; {name}: {text}")).collect();
-    // P003: it panicked before, and nobody took notice.
-    Trouble {
-        panicked: matches!(fault.code, "P001" | "P003"),
-        text: format!("{} [{}]{notes}", fault.message, fault.code),
-    }
+    Trouble { panicked: registry::of_panic(fault), text: format!("{} [{}]{notes}", fault.message, fault.code) }
 }
 
 fn troubles(faults: &Faults) -> Trouble {
