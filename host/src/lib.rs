@@ -13,6 +13,8 @@ pub mod projection;
 pub mod rules;
 pub mod tensor;
 
+pub mod conformance;
+
 pub mod random;
 
 pub mod data;

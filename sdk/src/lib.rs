@@ -86,6 +86,9 @@ mod tensor;
 #[doc(hidden)]
 pub mod export;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use abi::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 pub use arch_op::ArchOp;
 pub use error::{Error, Result};

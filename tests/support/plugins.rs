@@ -20,7 +20,8 @@ const PLUGINS: [&str; 10] = [
     "arch-ops",
 ];
 /// Packages of the plugins that must be refused or contained.
-const FIXTURES: [&str; 7] = ["fails", "future", "future-major", "links-libtorch", "mislabelled", "panics", "twin"];
+const FIXTURES: [&str; 9] =
+    ["fails", "future", "future-major", "links-libtorch", "mislabelled", "misbehaves", "overruns", "panics", "twin"];
 
 /// The folder with the registry's plugins, built once per test binary.
 pub fn plugins() -> &'static Path {
@@ -54,6 +55,8 @@ fn build(packages: &[&str]) -> PathBuf {
     for package in packages {
         command.args(["--package", package]);
     }
+    // As the whole workspace has it, so that its plugins are not built twice.
+    command.args(["--features", "sdk/conformance"]);
     let status = command.status().expect("cargo starts");
     assert!(status.success(), "the plugins do not build");
     folder

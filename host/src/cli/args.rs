@@ -66,7 +66,7 @@ pub enum Verb {
     Config(ConfigFlags),
     /// The registry: check it, lock it, tell what changed
     Registry(RegistryVerbFlags),
-    /// Plugins: begin one
+    /// Plugins: begin one, check that it keeps its promises, look into it
     Plugin(PluginVerbFlags),
 }
 
@@ -289,6 +289,81 @@ pub enum PluginVerb {
   host plugin new my-opt --rule matrix --path ../my-opt --register
   host plugin new my-opt --path /elsewhere/my-opt --sdk ~/trainer/sdk > my-registry.toml")]
     New(PluginNewFlags),
+    /// Run the conformance checks on every optimizer of a library, each in a process of its own
+    #[command(
+        after_help = "Levels: 1 protocol, 2 what a step leaves alone, 3 the same bits, 4 declarations, 5 convergence,
+6 kernels against the recorded expression, 7 twins.
+
+Examples:
+  host plugin check target/debug/libmy_plugin.so
+  host plugin check target/debug/libmy_plugin.so --label my-opt --level 4
+  host plugin check target/debug/libmy_plugin.so --json --time-limit 300"
+    )]
+    Check(PluginCheckFlags),
+    /// Tell what a library is: hash, ABI, labels
+    #[command(after_help = "Examples:\n  host plugin inspect target/debug/libmy_plugin.so")]
+    Inspect(PluginInspectFlags),
+    /// One level of one label: what `check` starts
+    #[command(hide = true)]
+    CheckOne(PluginCheckOneFlags),
+}
+
+/// Flags of `host plugin check`.
+#[derive(Args, Clone, Debug)]
+pub struct PluginCheckFlags {
+    /// Library of the plugin; it need not be in the registry
+    #[arg(value_name = "LIBRARY", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Check this label alone
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// Run this level alone
+    #[arg(long, value_name = "1-7", value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub level: Option<u8>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+    /// Time that one level of one label may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120.0, value_parser = seconds)]
+    pub time_limit: f64,
+    /// Registry, whose labels twins are looked for among.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value > 0.0 && value <= 1e6 { Ok(value) } else { Err("a number above 0, at most a million".into()) }
+}
+
+/// Flags of `host plugin inspect`.
+#[derive(Args, Clone, Debug)]
+pub struct PluginInspectFlags {
+    /// Library of a plugin
+    #[arg(value_name = "LIBRARY", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `host plugin check-one`.
+#[derive(Args, Clone, Debug)]
+pub struct PluginCheckOneFlags {
+    /// Library of the plugin
+    pub file: PathBuf,
+    /// Where findings are written
+    #[arg(long)]
+    pub journal: PathBuf,
+    /// The label; without one, all labels are listed
+    #[arg(long, requires = "level")]
+    pub label: Option<String>,
+    /// The level
+    #[arg(long)]
+    pub level: Option<u8>,
+    /// Registry.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
 }
 
 /// Flags of `host plugin new`.

@@ -7,6 +7,7 @@ mod config_show;
 mod describe;
 mod list;
 mod plugin_new;
+mod plugin_verbs;
 mod registry_verbs;
 mod sample;
 mod stdout;
@@ -79,6 +80,12 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         .map(|()| Exit::Ok),
         Some(Verb::Plugin(flags)) => match &flags.verb {
             PluginVerb::New(flags) => plugin_new::plugin_new(flags).map(|()| Exit::Ok),
+            PluginVerb::Check(flags) => plugin_verbs::check(flags, find(&flags.registry)),
+            PluginVerb::Inspect(flags) => plugin_verbs::inspect(&flags.file, flags.json).map(|()| Exit::Ok),
+            PluginVerb::CheckOne(flags) => {
+                plugin_verbs::check_one(flags, find(&flags.registry).ok().as_ref());
+                Ok(Exit::Ok)
+            }
         },
         None => {
             let lists = cli.lists;

@@ -122,6 +122,11 @@ impl Optim {
         Ok(Optim { groups: planned, parameters, memories, pass: Pass::default() })
     }
 
+    /// Steps by this pass: another chunk size or instruction set, which change no bit.
+    pub fn run_by(self, pass: Pass) -> Optim {
+        Optim { pass, ..self }
+    }
+
     /// The table of groups, in the order of the plan.
     pub fn table(&self) -> Vec<GroupRow> {
         let row = |(index, planned): (usize, &Planned)| {

@@ -324,6 +324,11 @@ impl Loaded {
     }
 }
 
+/// Whether a fault is that of a panic, or of a call after one.
+pub fn of_panic(fault: &Fault) -> bool {
+    matches!(fault.code, "P001" | "P003")
+}
+
 fn exported<'a>(entry: &Entry, library: &'a Library) -> Result<&'a Descriptor, Fault> {
     let (kind, label) = (entry.kind, &entry.label);
     let all = library.descriptors();

@@ -36,6 +36,7 @@
 //! | R023 | 4 | `same_rule_as` is not true |
 //! | R024 | 4 | a plugin lacks a table, or has it in another shape |
 //! | R025 | 4 | a label is not the one that `registry.lock` names |
+//! | R026 | 4 | the library to be checked, or the label in it, is not there (found by `conformance`) |
 //! | R030 | 6 | `registry.lock` no longer tells what is there (`host registry diff`) |
 //! | P001 | 5 | a plugin panicked |
 //! | P002 | 5 | a plugin reported an error |
@@ -63,7 +64,7 @@ pub use catalogue::{Catalogue, Survey, Wanted};
 pub use entry::{Companion, Entry, PluginEntry};
 pub use kind::Kind;
 pub use library::Library;
-pub use loaded::Loaded;
+pub use loaded::{Loaded, of_panic};
 pub use lock::LockState;
 pub use parse::is_label;
 pub use source::Registry;

@@ -50,7 +50,7 @@ impl Elementwise for Adopt {
     }
 
     fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2) }
+        State { exp_avg: Slot::zeros(), exp_avg_sq: Slot::zeros().degree(2) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -51,7 +51,7 @@ impl Elementwise for LaProp {
 
     fn state(_: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1),
+            exp_avg: Slot::zeros(),
             exp_avg_sq: Slot::zeros().degree(2),
             exp_avg_lr: Slot::zeros(),
             correction2: Slot::zeros(),

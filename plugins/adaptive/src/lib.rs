@@ -25,3 +25,6 @@ pub mod yogi;
 mod precision;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

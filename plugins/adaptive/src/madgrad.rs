@@ -81,5 +81,6 @@ impl Elementwise for Madgrad {
 register!(
     Elementwise Madgrad, "madgrad",
     summary = "dual averaging with a cube root",
-    paper = "arXiv 2101.11075"
+    paper = "arXiv 2101.11075",
+    except = ["lr = 0: eps is added to lr"]
 );

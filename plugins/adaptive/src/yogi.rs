@@ -74,5 +74,6 @@ impl Elementwise for Yogi {
 register!(
     Elementwise Yogi, "yogi",
     summary = "Adam with a second moment that changes slowly",
-    paper = "https://papers.nips.cc/paper/8186-adaptive-methods-for-nonconvex-optimization"
+    paper = "https://papers.nips.cc/paper/8186-adaptive-methods-for-nonconvex-optimization",
+    except = ["zero gradient: the first moment too starts at initial_accumulator"]
 );

@@ -6,3 +6,6 @@ pub mod schedulefree_adamw;
 pub mod schedulefree_sgd;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

@@ -117,5 +117,6 @@ impl Optimizer for AdafactorFairseq {
 register!(
     Optimizer AdafactorFairseq, "adafactor-fairseq",
     summary = "Adafactor with relative steps",
-    paper = "arXiv 1804.04235"
+    paper = "arXiv 1804.04235",
+    except = ["lr = 0: by default relative_step takes the rate from t alone"]
 );

@@ -56,10 +56,12 @@ pub fn second_moment<'t>(g: Tensor<'t>, shape: &[i64], a: usize) -> Result<Tenso
 }
 
 /// `m^(power)` of symmetric positive matrices `[batch, n, n]`, eigenvalues raised by `shift`. Taken in f64: in f32 the
-/// decomposition gives up on matrices that are nearly singular.
+/// decomposition gives up on matrices that are nearly singular. Eigenvalues that rounding made negative are as large as
+/// they are where nothing is added; zeros would have infinite roots.
 pub fn power<'t>(m: Tensor<'t>, power: f64, shift: f64) -> Result<Tensor<'t>> {
     let (batch, n) = (m.size(0)?, m.size(-1)?);
     let (values, vectors) = m.cast(Dtype::F64)?.eigh()?;
-    let powers = values.max_scalar(0.0)?.add_scalar(shift)?.pow_scalar(power)?.reshape(&[batch, 1, n])?;
+    let values = if shift == 0.0 { values.abs()? } else { values.max_scalar(0.0)?.add_scalar(shift)? };
+    let powers = values.pow_scalar(power)?.reshape(&[batch, 1, n])?;
     vectors.mul(powers)?.matmul(vectors.t()?)?.cast(m.dtype()?)
 }

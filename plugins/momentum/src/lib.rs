@@ -5,3 +5,6 @@ pub mod asgd;
 pub mod sgdm;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

@@ -5,3 +5,6 @@ pub mod dadapt_adam;
 pub mod prodigy;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

@@ -9,3 +9,6 @@ pub mod tiger;
 pub mod tiger_authors;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

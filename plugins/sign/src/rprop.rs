@@ -66,5 +66,6 @@ impl Elementwise for Rprop {
 register!(
     Elementwise Rprop, "rprop",
     summary = "a step size per element, by the sign of the gradient",
-    paper = "https://doi.org/10.1109/ICNN.1993.298623"
+    paper = "https://doi.org/10.1109/ICNN.1993.298623",
+    except = ["lr = 0: lr is where step sizes start, and they have a floor, step_size_min"]
 );

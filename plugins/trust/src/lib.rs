@@ -7,3 +7,6 @@ pub mod lars;
 pub mod novograd;
 
 sdk::plugin!();
+
+#[cfg(test)]
+sdk::conformance! {}

@@ -21,6 +21,7 @@ pub const fn arch_op<A: ArchOp>(label: &'static str, summary: &'static str, pape
         also: |_| core::ptr::null(),
         schema: || schema(&A::hyper()),
         facts: || Ok(Vec::new()),
+        except: &[],
     }
 }
 

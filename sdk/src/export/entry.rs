@@ -21,6 +21,8 @@ pub struct Entry {
     pub(super) schema: fn() -> Result<Vec<HyperDescriptor>>,
     /// What else is declared of this kind.
     pub(super) facts: fn() -> Result<Vec<Fact>>,
+    /// Conformance checks that do not apply, as `check: why`.
+    pub(super) except: &'static [&'static str],
 }
 
 /// Something declared: key and value.
@@ -44,6 +46,28 @@ impl Entry {
         Ok(all)
     }
 
+    /// With conformance checks that do not apply.
+    pub const fn except(self, except: &'static [&'static str]) -> Entry {
+        Entry { except, ..self }
+    }
+
+    /// Its table of this id; null where it has none.
+    pub(crate) fn find(&self, id: &str) -> *const TableHeader {
+        if self.id == id { (self.table)() } else { (self.also)(id) }
+    }
+
+    /// Its label.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// Whether it is an optimizer.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn is_optimizer(&self) -> bool {
+        self.kind == "optimizer"
+    }
+
     /// What the host is told at load.
     ///
     /// # Errors
@@ -58,7 +82,8 @@ impl Entry {
             // of the whole library: a strategy is chosen per binary, and this crate is compiled with it
             ("panic", if cfg!(panic = "unwind") { "unwind" } else { "abort" }.to_string()),
         ];
-        let facts = (self.facts)().map_err(about)?;
+        let mut facts = (self.facts)().map_err(about)?;
+        facts.extend(self.except.iter().map(|text| ("except", text.to_string())));
         Ok(Descriptor {
             label: self.label.into(),
             kind: self.kind.into(),

@@ -17,6 +17,8 @@ mod rule;
 
 pub use arch_op::arch_op;
 pub use entry::Entry;
+#[cfg(feature = "conformance")]
+pub(crate) use guard::take_fault;
 pub use optimizer::optimizer;
 pub use projection::projection;
 pub use root::root;
@@ -28,20 +30,35 @@ pub use rule::{elementwise, global, reducing};
 /// register!(Elementwise Lion, "lion", summary = "sign of an interpolated momentum", paper = "arXiv 2302.06675");
 /// ```
 ///
+/// An optimizer to which a conformance check does not apply says so, with the check's name and why:
+/// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`.
+///
 /// The kinds are the traits: `Elementwise`, `Reducing`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
 #[macro_export]
 macro_rules! register {
-    (Elementwise $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
-        $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper));
+    (
+        Elementwise $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
+        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+    ) => {
+        $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
     };
-    (Reducing $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
-        $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper));
+    (
+        Reducing $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
+        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+    ) => {
+        $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
     };
-    (Global $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
-        $crate::register!(@ $crate::export::global::<$type>($label, $summary, $paper));
+    (
+        Global $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
+        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+    ) => {
+        $crate::register!(@ $crate::export::global::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
     };
-    (Optimizer $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
-        $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper));
+    (
+        Optimizer $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
+        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+    ) => {
+        $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
     };
     (Projection $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
         $crate::register!(@ $crate::export::projection::<$type>($label, $summary, $paper));

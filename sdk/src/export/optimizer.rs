@@ -24,6 +24,7 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         also: |id| if id == SlotsTable::ID { slots_table::<O>() } else { core::ptr::null() },
         schema: || schema(&O::hyper()),
         facts: || Ok(Vec::new()),
+        except: &[],
     }
 }
 

@@ -23,6 +23,7 @@ pub const fn projection<P: Projection>(label: &'static str, summary: &'static st
         also: |_| core::ptr::null(),
         schema: || schema(&P::hyper()),
         facts: || Ok(Vec::new()),
+        except: &[],
     }
 }
 

@@ -32,6 +32,6 @@ fn find(id: &str, label: &str) -> *const TableHeader {
         return core_table();
     }
     let entries = inventory::iter::<Entry>.into_iter().filter(|entry| entry.label == label);
-    let tables = entries.map(|entry| if entry.id == id { (entry.table)() } else { (entry.also)(id) });
+    let tables = entries.map(|entry| entry.find(id));
     tables.into_iter().find(|table| !table.is_null()).unwrap_or(core::ptr::null())
 }

@@ -53,6 +53,7 @@ const fn entry<R: Kernel>(label: &'static str, summary: &'static str, paper: &'s
         also: |_| ptr::null(),
         schema: || schema(&R::hyper()),
         facts: facts::<R>,
+        except: &[],
     }
 }
 

@@ -1,0 +1,210 @@
+//! Optimizers that each break one promise: every conformance check but one passes them.
+#![forbid(unsafe_code)]
+
+use sdk::*;
+
+/// Hyper-parameters of all but one.
+#[derive(Record)]
+pub struct Hyper<T> {
+    lr: T,
+}
+
+/// One slot.
+#[derive(Record)]
+pub struct State<T> {
+    buffer: T,
+}
+
+fn schema() -> Hyper<Knob> {
+    Hyper { lr: knob(1e-2, 0.0..=1.0, "step size") }
+}
+
+/// Whether a number of the step is this one. A rule cannot branch on a number, so this looks at how one is printed; when
+/// recorded it is a symbol.
+fn is<L: Lane>(number: Scalar<L>, value: f64) -> bool {
+    format!("{number:?}") == format!("Scalar({value:?})")
+}
+
+/// Gradient descent with something done once per tensor and step, at lengths that one check alone uses.
+macro_rules! descent {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $summary:literal, |$h:ident, $step:ident| $first:block) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl Elementwise for $name {
+            type Hyper<T: Copy> = Hyper<T>;
+            type State<T: Copy> = Nothing<T>;
+
+            fn hyper() -> Hyper<Knob> {
+                schema()
+            }
+
+            fn state(_: &Hyper<f64>) -> Nothing<Slot> {
+                Nothing::default()
+            }
+
+            fn update<L: Lane>($h: Hyper<Scalar<L>>, $step: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
+                let lr = $first;
+                move |x, g, _| x - lr * g
+            }
+        }
+
+        register!(Elementwise $name, $label, summary = $summary, paper = "none: a fixture");
+    };
+}
+
+/// Elements of the longest tensor of level 3.
+const LONG: f64 = 4097.0;
+
+descent!(
+    /// Panics on a long tensor.
+    PanicsLate, "panics-late", "a fixture: panics on a long tensor", |h, step| {
+        assert!(!is(step.numel, LONG), "a long tensor");
+        h.lr
+    }
+);
+
+descent!(
+    /// Never comes back from a long tensor.
+    Hangs, "hangs", "a fixture: hangs on a long tensor", |h, step| {
+        while is(step.numel, LONG) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        h.lr
+    }
+);
+
+descent!(
+    /// Ends the process on a long tensor, as if all were well.
+    Exits, "exits", "a fixture: exits on a long tensor", |h, step| {
+        if is(step.numel, LONG) {
+            std::process::exit(0);
+        }
+        h.lr
+    }
+);
+
+descent!(
+    /// Aborts on a long tensor.
+    Aborts, "aborts", "a fixture: aborts on a long tensor", |h, step| {
+        if is(step.numel, LONG) {
+            std::process::abort();
+        }
+        h.lr
+    }
+);
+
+descent!(
+    /// Moves a little without a learning rate.
+    Creeps, "creeps", "a fixture: moves with lr = 0", |h, step| {
+        let _ = step;
+        h.lr + 1e-3
+    }
+);
+
+descent!(
+    /// Walks uphill.
+    Climbs, "climbs", "a fixture: walks uphill", |h, step| {
+        let _ = step;
+        0.0 - h.lr
+    }
+);
+
+descent!(
+    /// Runs another rule than it records: half the step on tensors of a length that one check alone uses.
+    Pretends, "pretends", "a fixture: another rule than it records", |h, step| {
+        if is(step.numel, 321.0) { h.lr * 0.5 } else { h.lr }
+    }
+);
+
+/// Momentum whose buffer says it scales with the square of the gradient.
+pub struct Misdeclares;
+
+impl Elementwise for Misdeclares {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { buffer: Slot::zeros().degree(2) }
+    }
+
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+        move |x, g, state| {
+            state.buffer = state.buffer * 0.5 + g;
+            x - h.lr * state.buffer
+        }
+    }
+}
+
+register!(
+    Elementwise Misdeclares, "misdeclares",
+    summary = "a fixture: a slot of another degree than declared",
+    paper = "none: a fixture"
+);
+
+/// Hyper-parameters, one of which nothing reads.
+#[derive(Record)]
+pub struct Idle<T> {
+    lr: T,
+    eps: T,
+}
+
+/// Gradient descent with an `eps` that does nothing.
+pub struct Ignores;
+
+impl Elementwise for Ignores {
+    type Hyper<T: Copy> = Idle<T>;
+    type State<T: Copy> = Nothing<T>;
+
+    fn hyper() -> Idle<Knob> {
+        Idle { lr: knob(1e-2, 0.0..=1.0, "step size"), eps: knob(1e-8, 0.0..=1.0, "nothing") }
+    }
+
+    fn state(_: &Idle<f64>) -> Nothing<Slot> {
+        Nothing::default()
+    }
+
+    fn update<L: Lane>(h: Idle<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
+        let _ = h.eps;
+        move |x, g, _| x - h.lr * g
+    }
+}
+
+register!(
+    Elementwise Ignores, "ignores",
+    summary = "a fixture: a hyper-parameter without effect",
+    paper = "none: a fixture"
+);
+
+/// Gradient descent with an exception that names no check.
+pub struct Excuses;
+
+impl Elementwise for Excuses {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = Nothing<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> Nothing<Slot> {
+        Nothing::default()
+    }
+
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
+        move |x, g, _| x - h.lr * g
+    }
+}
+
+register!(
+    Elementwise Excuses, "excuses",
+    summary = "a fixture: an exception from no check",
+    paper = "none: a fixture",
+    except = ["everything: it is above that"]
+);
+
+plugin!();
