@@ -254,8 +254,10 @@ pub enum RegistryVerb {
     #[command(after_help = "Examples:\n  host registry check\n  host registry check --json")]
     Check(RegistryCheckFlags),
     /// Write registry.lock: hashes, versions, labels and fingerprints of what is there now
-    #[command(after_help = "Examples:\n  host registry lock --registry bundle/registry.toml")]
-    Lock(RegistryFlags),
+    #[command(
+        after_help = "Examples:\n  host registry lock --conformance\n  host registry lock --registry bundle/registry.toml"
+    )]
+    Lock(RegistryLockFlags),
     /// Say in words how what is there differs from registry.lock
     #[command(after_help = "Examples:\n  host registry diff")]
     Diff(RegistryFlags),
@@ -267,6 +269,17 @@ pub struct RegistryCheckFlags {
     /// Print JSON for machines
     #[arg(long)]
     pub json: bool,
+    /// Registry.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
+}
+
+/// Flags of `host registry lock`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RegistryLockFlags {
+    /// Run the conformance checks on every optimizer first, and lock only if all pass; takes minutes
+    #[arg(long)]
+    pub conformance: bool,
     /// Registry.
     #[command(flatten)]
     pub registry: RegistryFlags,
@@ -324,7 +337,7 @@ pub struct PluginCheckFlags {
     #[arg(long)]
     pub json: bool,
     /// Time that one level of one label may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::conformance::TIME_LIMIT.as_secs_f64(), value_parser = seconds)]
     pub time_limit: f64,
     /// Registry, whose labels twins are looked for among.
     #[command(flatten)]

@@ -74,7 +74,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         },
         Some(Verb::Registry(flags)) => match &flags.verb {
             RegistryVerb::Check(flags) => registry_verbs::check(&find(&flags.registry)?, flags.json),
-            RegistryVerb::Lock(flags) => registry_verbs::lock(&find(flags)?),
+            RegistryVerb::Lock(flags) => registry_verbs::lock(&find(&flags.registry)?, flags.conformance),
             RegistryVerb::Diff(flags) => registry_verbs::diff(&find(flags)?),
         }
         .map(|()| Exit::Ok),

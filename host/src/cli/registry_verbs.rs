@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use sdk::conformance::{Finding, Verdict};
 use serde_json::{Value, json};
 
 use super::stdout;
 use crate::{
+    conformance::{self, Order},
     fault::{Exit, Fault},
     registry::{
         Kind, Loaded, Registry,
@@ -83,19 +85,56 @@ fn family_json(family: &Family) -> Value {
     json!({ "fingerprint": family.fingerprint, "members": members.collect::<Vec<_>>(), "remarks": family.remarks() })
 }
 
-/// Writes what the libraries are now into the lock beside the registry.
+/// Writes what the libraries are now into the lock beside the registry. With `conformance`, every optimizer is checked
+/// first, and a lock is written only if all keep their promises; without it, what an older lock says of a library that
+/// is still the same stays.
 ///
 /// # Errors
-/// Every fault of the registry; R014 where the lock cannot be written.
-pub fn lock(registry: &Registry) -> anyhow::Result<()> {
+/// Every fault of the registry; R034 where a check failed; R014 where the lock cannot be written.
+pub fn lock(registry: &Registry, conformance: bool) -> anyhow::Result<()> {
     let survey = registry.survey_unlocked();
     survey.faults().check()?;
-    let lock = survey.lock()?.with_other_targets(registry.lock());
+    let mut lock = survey.lock()?.with_conformance_of(registry.lock());
+    if conformance {
+        check_conformance(registry, &mut lock)?;
+    }
+    let lock = lock.with_other_targets(registry.lock());
     let path = lock.write(&registry.path)?;
     let here = lock.library.iter().filter(|library| library.target == lock::target());
     let labels: usize = here.clone().map(|library| library.label.len()).sum();
     let (path, count) = (path.display(), here.count());
     stdout::print(&format!("{path}: {labels} labels in {count} libraries for {}\n", lock::target()))
+}
+
+/// Runs the checks on every library with optimizers, and notes in the lock that they passed.
+fn check_conformance(registry: &Registry, lock: &mut lock::Lock) -> anyhow::Result<()> {
+    let mut bad: Vec<String> = Vec::new();
+    for library in &mut lock.library {
+        let optimizers = library.label.iter_mut().filter(|label| label.kind == Kind::Optimizer.name());
+        let optimizers: Vec<_> = optimizers.collect();
+        let Some(plugin) = registry.plugins().iter().find(|plugin| plugin.id == library.plugin) else { continue };
+        if optimizers.is_empty() {
+            continue;
+        }
+        let file = registry.library_path(plugin);
+        // Twins are the registry's own check, which was just made.
+        let order = Order { file, label: None, level: None, registry: Vec::new(), limit: conformance::TIME_LIMIT };
+        let findings = conformance::check(&order)?;
+        let findings: Vec<_> = findings.into_iter().filter(|finding| finding.check != "twins").collect();
+        bad.extend(findings.iter().filter(|found| found.outcome.verdict.is_bad()).map(ToString::to_string));
+        for label in optimizers {
+            let passed = |found: &&Finding| found.label == label.label && found.outcome.verdict == Verdict::Passed;
+            if findings.iter().any(|found| passed(&found)) {
+                label.conformance = "passed".to_string();
+            }
+        }
+    }
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::new("R034", Exit::Check, "not every optimizer keeps its promises, so nothing is locked");
+    let fault = fault.note("checks", bad.join("\n"));
+    Err(fault.hint("`host plugin check` tells more about one library").into())
 }
 
 /// Tells in words what is different from the lock.
@@ -117,7 +156,7 @@ pub fn diff(registry: &Registry) -> anyhow::Result<()> {
     for library in &mut before.library {
         library.label.retain(|label| !unloaded(&label.kind, &label.label));
     }
-    let mut words = before.differences(&survey.lock()?);
+    let mut words = before.differences(&survey.lock()?.with_conformance_of(registry.lock()));
     words.extend(survey.unloaded().map(|entry| format!("{} `{}` cannot be loaded", entry.kind, entry.label)));
     if words.is_empty() {
         stdout::print("no difference\n")?;

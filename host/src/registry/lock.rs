@@ -183,6 +183,23 @@ impl Lock {
         Lock::of(self.library.into_iter().chain(others.cloned()).collect())
     }
 
+    /// This lock with what an older one says of conformance, where library and rule are still the same.
+    pub fn with_conformance_of(mut self, older: Option<&Lock>) -> Lock {
+        for library in &mut self.library {
+            let same = |old: &&LockedLibrary| {
+                old.plugin == library.plugin && old.target == library.target && old.sha256 == library.sha256
+            };
+            let Some(old) = older.and_then(|older| older.library.iter().find(same)) else { continue };
+            for label in &mut library.label {
+                let same = |old: &&LockedLabel| old.kind == label.kind && old.label == label.label;
+                if let Some(old) = old.label.iter().find(same).filter(|old| old.fingerprint == label.fingerprint) {
+                    label.conformance.clone_from(&old.conformance);
+                }
+            }
+        }
+        self
+    }
+
     /// Writes it beside the registry: whole or not at all.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub fn files(rule: Rule, names: &Names, facts: &Facts<'_>) -> Vec<(String, Strin
     let mut files = vec![
         ("Cargo.toml".to_string(), manifest(names, facts)),
         ("README.md".to_string(), named(&readme)),
-        ("src/lib.rs".to_string(), named(include_str!("template/lib.rs"))),
+        ("src/lib.rs".to_string(), named(root(rule))),
         (format!("src/{}.rs", names.module), named(rule.source())),
     ];
     if facts.belongs == Belongs::ToItself {
@@ -62,12 +62,20 @@ pub fn files(rule: Rule, names: &Names, facts: &Facts<'_>) -> Vec<(String, Strin
     files
 }
 
+/// The crate's root. Rules over whole tensors need a host to be checked, so their crate has no such test.
+fn root(rule: Rule) -> &'static str {
+    let whole = include_str!("template/lib.rs");
+    let checks = whole.find("\n// Tests of every rule").unwrap_or(whole.len());
+    if rule == Rule::Matrix { &whole[..checks] } else { whole }
+}
+
 fn manifest(names: &Names, facts: &Facts<'_>) -> String {
     let sdk = toml::Value::from(facts.sdk).to_string();
     let mut text = format!(
         "[package]\nname = \"{}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
          [lib]\ncrate-type = [\"cdylib\"]\n\n\
-         [dependencies]\nsdk = {{ path = {sdk} }}\n",
+         [dependencies]\nsdk = {{ path = {sdk} }}\n\n\
+         [dev-dependencies]\nsdk = {{ path = {sdk}, features = [\"conformance\"] }}\n",
         names.package
     );
     text += match facts.belongs {

@@ -6,4 +6,6 @@ pub mod example_rule;
 // A library may have any number of rules: one file each, named here, with one entry each in the registry.
 sdk::plugin!();
 
-// The place for the conformance checks: one test here covers every rule of the library.
+// Tests of every rule over elements in this library: the checks of `host plugin check`, as far as they need no host.
+#[cfg(test)]
+sdk::conformance! {}
