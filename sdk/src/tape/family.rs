@@ -16,19 +16,12 @@ use crate::abi::SlotDescriptor;
 /// None where nothing is left to compare: the parameter stays as it is, its step does not see the gradient, or it
 /// divides by zero.
 pub fn family(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Option<String> {
-    let Folded { nodes, slots } = folded(nodes, slots, hyper);
+    let Folded { nodes, slots, defined } = folded(nodes, slots, hyper);
     let has = |op: Op| nodes.iter().any(|node| node.operation() == Some(op));
     let stays = nodes.iter().any(|node| {
         let is_x = |node: &Node| node.operation() == Some(Op::X);
         node.operation() == Some(Op::OutX) && is_x(&nodes[node.a as usize])
     });
-    let zero = |at: u32| {
-        let node = &nodes[at as usize];
-        let node = if node.operation() == Some(Op::Lift) { &nodes[node.a as usize] } else { node };
-        node.operation() == Some(Op::Literal) && f64::from_bits(node.bits) == 0.0
-    };
-    let divides_by_zero =
-        nodes.iter().any(|node| matches!(node.operation(), Some(Op::ScalarDiv | Op::Div)) && zero(node.b));
-    let compared = has(Op::G) && !stays && !divides_by_zero;
+    let compared = has(Op::G) && !stays && defined;
     compared.then(|| fingerprint(&nodes, &slots))
 }

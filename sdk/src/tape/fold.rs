@@ -22,6 +22,8 @@ pub struct Folded {
     pub nodes: Vec<Node>,
     /// The slots that are read.
     pub slots: Vec<SlotDescriptor>,
+    /// Whether nothing was divided by zero on the way, which on paper means nothing.
+    pub defined: bool,
 }
 
 /// Simplifies a checked tape of these slots. Hyper-parameters that are 0 or 1 become numbers, the others stay symbols; NaN
@@ -29,9 +31,10 @@ pub struct Folded {
 pub fn folded(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Folded {
     let mut constants: HashMap<u64, f64> = HashMap::new();
     loop {
-        let mut folder = Folder { nodes: Vec::new(), index: HashMap::new(), constants: &constants, hyper };
+        let mut folder =
+            Folder { nodes: Vec::new(), index: HashMap::new(), constants: &constants, hyper, defined: true };
         folder.run(nodes);
-        let folded = without_dead(folder.nodes, slots);
+        let folded = Folded { defined: folder.defined, ..without_dead(folder.nodes, slots) };
         let still = folded.slots.iter().filter_map(|slot| {
             let start = start(slot)?;
             let stays = folded.nodes.iter().any(|node| stays_at(&folded.nodes, node, slot.index.into(), start));
@@ -70,6 +73,7 @@ struct Folder<'a> {
     /// Slots that never move, and what they hold.
     constants: &'a HashMap<u64, f64>,
     hyper: &'a [f64],
+    defined: bool,
 }
 
 impl Folder<'_> {
@@ -159,7 +163,10 @@ impl Folder<'_> {
                 (None, None) => return None,
             },
             (Op::ScalarDiv | Op::Div, Number(a), Number(b)) if b != 0.0 => Number(a / b),
-            (Op::ScalarDiv | Op::Div, _, Number(0.0)) => return None,
+            (Op::ScalarDiv | Op::Div, _, Number(0.0)) => {
+                self.defined = false;
+                return None;
+            }
             (Op::ScalarDiv | Op::Div, Number(0.0), _) => Number(0.0),
             (Op::ScalarDiv | Op::Div, a, Number(1.0)) => a,
             (Op::ScalarDiv | Op::Div, a, b) if a == b => Number(1.0),
@@ -307,5 +314,5 @@ fn without_dead(nodes: Vec<Node>, slots: &[SlotDescriptor]) -> Folded {
         place[i] = kept.len() as u32;
         kept.push(node);
     }
-    Folded { nodes: kept, slots }
+    Folded { nodes: kept, slots, defined: true }
 }

@@ -126,6 +126,7 @@ fn where_nothing_is_left_there_is_no_family() {
     assert_eq!(family::<Sgd>(&[0.0]), None, "it stays where it is");
     assert_eq!(family::<Momentum>(&[0.5, 1.0, 0.0, 1.0]), None, "so does it");
     assert_eq!(family::<Adam>(&[0.5, 1.0, 0.9, 0.1, 0.0]), None, "its correction divides by zero");
+    assert_eq!(family::<Adam>(&[0.5, 0.9, 1.0, 0.1, 0.0]), None, "0/0 is not 0");
 }
 
 #[test]
