@@ -225,3 +225,24 @@ fn check_refuses_undeclared_twins() {
     let text = shop.run(&["registry", "check"], &[]).expect(0).stdout;
     assert!(text.contains("lion, lion-twin"), "{text}");
 }
+
+#[test]
+fn a_lock_with_conformance_says_what_passed_and_keeps_it() {
+    let shop = shop("");
+    let of = |label: &str| {
+        let lock: toml::Value = toml::from_str(&lock_text(&shop)).unwrap();
+        let libraries = lock["library"].as_array().unwrap().clone();
+        let labels = libraries.iter().flat_map(|library| library["label"].as_array().unwrap());
+        let found = labels.clone().find(|found| found["label"].as_str() == Some(label)).unwrap();
+        found["conformance"].as_str().unwrap().to_string()
+    };
+    shop.run(&["registry", "lock", "--conformance"], &[]).expect(0);
+    assert_eq!(of("lion"), "passed");
+    // The same libraries: what was checked stays checked, and diff sees no difference.
+    shop.run(&["registry", "lock"], &[]).expect(0);
+    assert_eq!(of("lion"), "passed");
+    shop.run(&["registry", "diff"], &[]).expect(0);
+    change(&shop, "sign");
+    let finished = shop.run(&["registry", "diff"], &[]).expect(6);
+    assert!(finished.stdout.contains("conformance: passed → not run"), "{}", finished.stdout);
+}

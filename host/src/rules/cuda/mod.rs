@@ -1,8 +1,8 @@
 //! Runs recorded rules on a CUDA card: one launch for all tensors of a rule and storage format.
 //! Does not choose tensors, and computes no scalars but what a tape says.
 //!
-//! A rule's tape becomes source ([`source`]), the source machine code ([`nvrtc`], kept by [`cache`]), and the machine
-//! code is launched on libtorch's stream ([`driver`]). With portable operations the bits are those of the CPU's kernel,
+//! A rule's tape becomes source ([`source`]), the source machine code ([`nvrtc`], kept by `cache`), and the machine
+//! code is launched on libtorch's stream (`driver`). With portable operations the bits are those of the CPU's kernel,
 //! sums included.
 
 mod cache;
