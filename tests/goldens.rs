@@ -1,6 +1,7 @@
 //! Every optimizer of the registry against trajectories of reference implementations, step by step.
 //!
-//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. They go the
+//! The cases stand in `tests/goldens`, with the script that made them; `GOLDENS_DIR` names another folder. More of the
+//! rules' flags stand in `branches/` there, made by the script with `--cases branches/cases`. They go the
 //! way of training: registry, plugin, parameter groups, `Optim::step`. Nothing of a case is left out: an option that
 //! the plugin does not know is a failure, as is a label of the registry without a case.
 //!
@@ -51,9 +52,18 @@ struct Goldens {
 }
 
 impl Goldens {
+    /// Those of every label.
     fn open() -> Goldens {
         let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
-        let folder = std::env::var_os("GOLDENS_DIR").map_or(default, PathBuf::from);
+        Goldens::of(&std::env::var_os("GOLDENS_DIR").map_or(default, PathBuf::from))
+    }
+
+    /// Flags and numbers that the others leave at their defaults.
+    fn branches() -> Goldens {
+        Goldens::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/branches"))
+    }
+
+    fn of(folder: &Path) -> Goldens {
         let read = |name: &Path| fs::read(name).unwrap_or_else(|error| panic!("{}: {error}", name.display()));
         // A set may have any name: the index names its data.
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
@@ -293,7 +303,18 @@ const DTYPES: [(Dtype, &str); 2] = [(Dtype::Double, "f64"), (Dtype::Float, "f32"
 
 #[test]
 fn every_optimizer_follows_its_reference() {
-    let (goldens, plugins) = (Goldens::open(), Plugins::open());
+    // A set of someone's own may be about a few labels.
+    let all = std::env::var_os("GOLDENS_DIR").is_none();
+    follow(&Goldens::open(), &Plugins::open(), all);
+}
+
+#[test]
+fn every_branch_follows_its_reference() {
+    follow(&Goldens::branches(), &Plugins::open(), false);
+}
+
+/// Replays every case; with `all`, every label of the registry must have one.
+fn follow(goldens: &Goldens, plugins: &Plugins, all: bool) {
     let tensors = SafeTensors::deserialize(&goldens.data).unwrap();
     let labels: BTreeSet<&str> = plugins.registry.labels(Kind::Optimizer).into_iter().collect();
     let mut failures = Vec::new();
@@ -305,7 +326,7 @@ fn every_optimizer_follows_its_reference() {
             continue;
         }
         for (dtype, ty) in DTYPES {
-            let distance = Replay { case, tensors: &tensors, dtype }.distance(&plugins, None);
+            let distance = Replay { case, tensors: &tensors, dtype }.distance(plugins, None);
             match (distance, tolerance(case, ty)) {
                 (Ok(off), Ok(tolerance)) if off <= tolerance => {
                     let (cases, worst) = replayed.entry(label).or_default();
@@ -324,8 +345,7 @@ fn every_optimizer_follows_its_reference() {
     for label in goldens.labels().difference(&labels) {
         failures.push(format!("{label}: not in the registry"));
     }
-    // A set of someone's own may be about a few labels.
-    if std::env::var_os("GOLDENS_DIR").is_none() {
+    if all {
         for label in labels.difference(&goldens.labels()) {
             failures.push(format!("{label}: no case"));
         }

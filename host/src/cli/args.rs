@@ -642,6 +642,10 @@ mod tests {
     #[test]
     fn every_verb_shows_examples() {
         fn check(command: &Clap) {
+            // What the program calls by itself needs none.
+            if command.is_hide_set() {
+                return;
+            }
             if command.get_subcommands().next().is_none() || command.get_name() == "host" {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Examples:"), "{}", command.get_name());
