@@ -247,6 +247,20 @@ fn emulate(case: &Case, storage: Storage, kind: Kind, library: &Library) {
 }
 
 #[test]
+fn describe_prints_the_source_that_is_compiled() {
+    let shop = support::Workshop::new();
+    let cases = cases();
+    let lion = defaults(&cases).into_iter().find(|case| case.loaded.label == "lion").unwrap();
+    for (storage, word) in [(Storage::F32, "f32"), (Storage::F64, "f64"), (Storage::Bf16, "bf16")] {
+        let printed = shop.run(&["describe", "lion", "--cuda-source", word], &[]).expect(0).stdout;
+        let shape = Shape::of(&lion.nodes, storage);
+        assert_eq!(printed.trim_end(), source::source(&lion.nodes, &shape, source::THREADS).trim_end());
+    }
+    shop.run(&["describe", "muon", "--cuda-source", "f32"], &[]).expect(4).says(&["error[R033]", "muon"]);
+    shop.run(&["describe", "lion", "--cuda-source", "f16"], &[]).expect(2).says(&["f16", "bf16"]);
+}
+
+#[test]
 fn nvrtc_compiles_every_kernel() {
     if let Err(why) = nvrtc::version() {
         println!("skipped: {why}");
@@ -269,9 +283,9 @@ fn nvrtc_compiles_every_kernel() {
 
 #[test]
 fn a_card_has_the_bits_of_the_cpu() {
-    let Ok(card) = host::tensor::device::open(host::config::settings::Device::Cuda) else {
-        println!("skipped: no CUDA device");
-        return;
+    let card = match host::tensor::device::open(host::config::settings::Device::Cuda) {
+        Ok(card) => card,
+        Err(fault) => return println!("skipped: {fault}"),
     };
     let (mut portable, mut others) = (0, 0);
     for case in &cases() {
@@ -309,5 +323,6 @@ fn a_card_has_the_bits_of_the_cpu() {
         }
     }
     println!("{portable} cases bit for bit, {others} whose bits are the device's");
-    assert!(portable > 300);
+    // 65 cases of the registry are portable, in three formats each.
+    assert!(portable >= 195);
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::{fmt::Write, fs, process::Command};
 
-use host::registry::Loaded;
+use host::{registry::Loaded, rules::cuda::source::EMULATION};
 use libloading::{Library, Symbol};
 use sdk::{
     abi::{KernelCall, OK},
@@ -84,7 +84,7 @@ fn as_cpp_the_source_has_the_bits_of_kernel_and_interpreter() {
     let cases = cases();
     let folder = tempfile::tempdir().unwrap();
     let (source, library) = (folder.path().join("rules.cpp"), folder.path().join("librules.so"));
-    let mut text = tape::EMULATION.to_string();
+    let mut text = EMULATION.to_string();
     for case in &cases {
         text += &with_loop::<f32>(case);
         text += &with_loop::<f64>(case);
@@ -92,7 +92,7 @@ fn as_cpp_the_source_has_the_bits_of_kernel_and_interpreter() {
     fs::write(&source, text).unwrap();
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_string());
     let compiled = Command::new(&compiler)
-        .args(["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", "-o"])
+        .args(["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", "-o"])
         .args([&library, &source])
         .output()
         .unwrap_or_else(|error| panic!("{compiler}: {error}"));

@@ -67,7 +67,7 @@ impl Goldens {
         let read = |name: &Path| fs::read(name).unwrap_or_else(|error| panic!("{}: {error}", name.display()));
         // A set may have any name: the index names its data.
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
-        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let index: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(is_index).collect();
         assert_eq!(index.len(), 1, "one index (*.json) in {}", folder.display());
         let index: Value = serde_json::from_slice(&read(&index[0])).unwrap();

@@ -246,3 +246,17 @@ fn a_lock_with_conformance_says_what_passed_and_keeps_it() {
     let finished = shop.run(&["registry", "diff"], &[]).expect(6);
     assert!(finished.stdout.contains("conformance: passed → not run"), "{}", finished.stdout);
 }
+
+#[test]
+fn what_fails_conformance_is_not_locked() {
+    let shop = Workshop::new();
+    fs::copy(library("overruns"), shop.path().join("liboverruns.so")).unwrap();
+    shop.write(
+        "registry.toml",
+        "[plugins]\nbad = \"./liboverruns.so\"\n\n[[optimizer]]\nlabel = \"overruns\"\nplugin = \"bad\"\n",
+    );
+    let before = shop.listing();
+    let finished = shop.run(&["registry", "lock", "--conformance"], &[]).expect(6);
+    finished.says(&["error[R034]", "overruns", "stays inside"]);
+    assert_eq!(shop.listing(), before, "nothing is written");
+}

@@ -33,23 +33,18 @@ pub fn describe(registry: &Registry, label: &str, json: bool) -> anyhow::Result<
     stdout::print(&all.join("\n"))
 }
 
-/// Prints the CUDA source of an optimizer's kernel for parameters of `format` (`f32`, `f64`, `bf16`), at its defaults.
+/// Prints the CUDA source of an optimizer's kernel in one storage format, at its defaults.
 ///
 /// # Errors
 /// R001 for an unknown label; R033 for an optimizer that is no rule over elements; all faults of its plugin.
-pub fn cuda_source(registry: &Registry, label: &str, format: &str) -> anyhow::Result<()> {
-    let place = format!("host describe {label} --cuda-source {format}");
+pub fn cuda_source(registry: &Registry, label: &str, storage: Storage) -> anyhow::Result<()> {
+    let place = format!("host describe {label} --cuda-source");
     let wanted = Wanted { kind: Kind::Optimizer, label: label.to_string(), place: place.clone() };
     let catalogue = registry.resolve(&[wanted])?;
     let loaded = catalogue.iter().next().map(|loaded| loaded.record(&loaded.defaults())).transpose()?.flatten();
     let Some(tape) = loaded else {
         let text = format!("optimizer `{label}` has no kernel: it is a rule over whole tensors");
         return Err(Fault::new("R033", Exit::Registry, text).at(place).into());
-    };
-    let storage = match format {
-        "f64" => Storage::F64,
-        "bf16" => Storage::Bf16,
-        _ => Storage::F32,
     };
     stdout::print(&source::source(&tape, &Shape::of(&tape, storage), source::THREADS))
 }

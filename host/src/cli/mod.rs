@@ -6,8 +6,10 @@ pub mod args;
 mod config_show;
 mod describe;
 mod list;
+pub mod plugin_args;
 mod plugin_new;
 mod plugin_verbs;
+pub mod registry_args;
 mod registry_verbs;
 mod sample;
 mod stdout;
@@ -17,7 +19,11 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Parser;
 
-use self::args::{Cli, ConfigVerb, PluginVerb, RegistryFlags, RegistryVerb, Verb};
+use self::{
+    args::{Cli, ConfigVerb, RegistryFlags, Verb},
+    plugin_args::PluginVerb,
+    registry_args::RegistryVerb,
+};
 use crate::{
     config::Variables,
     fault::{Exit, Fault, Faults},
@@ -63,8 +69,8 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Describe(flags)) => {
             let registry = find(&flags.registry)?;
-            match &flags.cuda_source {
-                Some(format) => describe::cuda_source(&registry, &flags.label, format)?,
+            match flags.cuda_source {
+                Some(storage) => describe::cuda_source(&registry, &flags.label, storage)?,
                 None => describe::describe(&registry, &flags.label, flags.json)?,
             }
             Ok(Exit::Ok)

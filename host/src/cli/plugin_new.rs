@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{
-    args::{NewKind, PluginNewFlags},
+    plugin_args::{NewKind, PluginNewFlags},
     stdout,
 };
 use crate::{

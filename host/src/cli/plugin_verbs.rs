@@ -3,11 +3,11 @@
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
-use sdk::conformance::{Finding, Verdict};
+use sdk::conformance::{Finding, LEVELS, Verdict};
 use serde_json::{Value, json};
 
 use super::{
-    args::{PluginCheckFlags, PluginCheckOneFlags},
+    plugin_args::{PluginCheckFlags, PluginCheckOneFlags},
     stdout,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub fn check(flags: &PluginCheckFlags, registry: Result<Registry, Faults>) -> an
     let order = Order {
         file: flags.file.clone(),
         label: flags.label.clone(),
-        level: flags.level,
+        levels: flags.level.map_or(1..=LEVELS, |level| level..=level),
         registry: registry.as_ref().map(flags_of).unwrap_or_default(),
         limit: Duration::from_secs_f64(flags.time_limit),
     };

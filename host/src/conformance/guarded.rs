@@ -82,7 +82,7 @@ pub fn writes_outside(loaded: &Arc<Loaded>, hyper: &[f64], shape: &[i64], way: W
         memory: &memory,
         expression: &expression,
     };
-    pass(way).run(&rule, &[target]).map_err(|fault| trouble(&fault))?;
+    pass(way)?.run(&rule, &[target]).map_err(|fault| trouble(&fault))?;
     if !g.whole.equal(&before) {
         return Ok(Some("the gradient was written to".to_string()));
     }

@@ -59,10 +59,11 @@ pub(super) fn element(dtype: Dtype) -> Element {
 }
 
 /// The pass that makes steps this way.
-pub(super) fn pass(way: Way) -> Pass {
-    threads::set_count(way.threads);
-    let isa = InstructionSet::ALL.into_iter().find(|isa| *isa as u32 == way.isa as u32);
-    Pass::new(way.chunk, isa.unwrap_or(InstructionSet::Baseline))
+pub(super) fn pass(way: Way) -> Result<Pass, Trouble> {
+    if !threads::set_count(way.threads) {
+        return Err(Trouble::error(format!("libtorch refuses {} threads", way.threads)));
+    }
+    Ok(Pass::new(way.chunk, InstructionSet::from(way.isa)))
 }
 
 fn tensor(values: &[f64], shape: &[i64], kind: Element, device: tch::Device) -> Result<Tensor, Trouble> {
@@ -120,7 +121,7 @@ impl Subject for Hosted {
             let name = format!("p{index}");
             params.push(Parameter { name, role: Role::Matrix, layer: None, tensor, frozen: false });
         }
-        let optim = self.plan(hyper, &params)?.run_by(pass(way));
+        let optim = self.plan(hyper, &params)?.run_by(pass(way)?);
         Ok(Box::new(Steps { optim, params, form: (element(way.dtype), device), start: start.to_vec() }))
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    ops::RangeInclusive,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sdk::conformance::{Finding, LEVELS, Outcome, Verdict};
+use sdk::conformance::{Finding, Outcome, Verdict};
 
 use super::{child::finding, journal::Told};
 use crate::fault::{Exit, Fault};
@@ -26,8 +27,8 @@ pub struct Order {
     pub file: PathBuf,
     /// One label of it, or all.
     pub label: Option<String>,
-    /// One level, or all.
-    pub level: Option<u8>,
+    /// Levels, from 1 to 7.
+    pub levels: RangeInclusive<u8>,
     /// Flags that name the registry, for the children.
     pub registry: Vec<OsString>,
     /// Time of a child.
@@ -53,7 +54,7 @@ pub fn check(order: &Order) -> Result<Vec<Finding>, Fault> {
         let fault = Fault::new("R026", Exit::Registry, format!("the library exports no optimizer `{wanted}`"));
         return Err(fault.at(order.file.display().to_string()).note("exports", listed.labels.join(", ")));
     }
-    let levels = (1..=LEVELS).filter(|level| order.level.is_none_or(|wanted| wanted == *level));
+    let levels = order.levels.clone();
     let jobs: Vec<(&str, u8)> =
         levels.flat_map(|level| labels.iter().map(move |label| (label.as_str(), level))).collect();
     let results: Mutex<Vec<(usize, Result<Told, Fault>)>> = Mutex::new(Vec::new());
@@ -77,7 +78,7 @@ pub fn check(order: &Order) -> Result<Vec<Finding>, Fault> {
     for (index, told) in results {
         let found = told?.findings;
         // What cannot be loaded is told once.
-        let again = |found: &Finding| found.check == "loads" && jobs[index].1 > 1 && order.level.is_none();
+        let again = |found: &Finding| found.check == "loads" && jobs[index].1 > *order.levels.start();
         findings.extend(found.into_iter().filter(|found| !again(found) || found.outcome.verdict == Verdict::Crashed));
     }
     Ok(findings)

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use sdk::cpu::Isa;
+
 /// The variants that every kernel comes in; the numbers are those of `KernelCall::isa`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
@@ -47,6 +49,16 @@ impl InstructionSet {
             InstructionSet::Baseline => "baseline",
             InstructionSet::Avx2 => "avx2",
             InstructionSet::Avx512 => "avx512",
+        }
+    }
+}
+
+impl From<Isa> for InstructionSet {
+    fn from(isa: Isa) -> InstructionSet {
+        match isa {
+            Isa::Baseline => InstructionSet::Baseline,
+            Isa::Avx2 => InstructionSet::Avx2,
+            Isa::Avx512 => InstructionSet::Avx512,
         }
     }
 }

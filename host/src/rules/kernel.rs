@@ -102,7 +102,7 @@ pub struct Target<'a> {
     /// The memory of a rule that sums over all tensors: before the step for [`Pass::sums`], after it for
     /// [`Pass::run`]. Empty for other rules.
     pub memory: &'a [f64],
-    /// The rule as it was recorded for these hyper-parameters, for devices without a kernel.
+    /// The rule as it was recorded for these hyper-parameters, for all devices but the CPU.
     pub expression: &'a [Node],
 }
 

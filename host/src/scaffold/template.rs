@@ -53,7 +53,7 @@ pub fn files(rule: Rule, names: &Names, facts: &Facts<'_>) -> Vec<(String, Strin
     let mut files = vec![
         ("Cargo.toml".to_string(), manifest(names, facts)),
         ("README.md".to_string(), named(&readme)),
-        ("src/lib.rs".to_string(), named(root(rule))),
+        ("src/lib.rs".to_string(), named(&root(rule))),
         (format!("src/{}.rs", names.module), named(rule.source())),
     ];
     if facts.belongs == Belongs::ToItself {
@@ -63,11 +63,17 @@ pub fn files(rule: Rule, names: &Names, facts: &Facts<'_>) -> Vec<(String, Strin
 }
 
 /// The crate's root. Rules over whole tensors need a host to be checked, so their crate has no such test.
-fn root(rule: Rule) -> &'static str {
-    let whole = include_str!("template/lib.rs");
-    let checks = whole.find("\n// Tests of every rule").unwrap_or(whole.len());
-    if rule == Rule::Matrix { &whole[..checks] } else { whole }
+fn root(rule: Rule) -> String {
+    let checks = if rule == Rule::Matrix { "" } else { CHECKS };
+    include_str!("template/lib.rs").to_string() + checks
 }
+
+/// The test of conformance, at the end of a crate's root.
+const CHECKS: &str = "
+// The checks of `host plugin check` on every rule of this library, as far as they need no host.
+#[cfg(test)]
+sdk::conformance! {}
+";
 
 fn manifest(names: &Names, facts: &Facts<'_>) -> String {
     let sdk = toml::Value::from(facts.sdk).to_string();

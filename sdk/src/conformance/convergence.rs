@@ -54,7 +54,7 @@ fn ladder(subject: &dyn Subject) -> Vec<Vec<f64>> {
     rates.map(with).collect()
 }
 
-/// The least share of the first value that was seen in the second half of the steps, which stop once that is enough.
+/// The least share of the first value that was seen; the steps stop once it is enough.
 fn share_left(subject: &dyn Subject, problem: &Problem, hyper: &[f64]) -> Result<f64, Trouble> {
     let mut run = subject.begin(hyper, std::slice::from_ref(&problem.start), Way::default())?;
     let (mut x, first) = (problem.start.values.clone(), problem.value(&problem.start.values));

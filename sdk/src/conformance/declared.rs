@@ -184,8 +184,3 @@ fn size(
     let found = end.slots[0].iter().find(|(name, _)| slot.name == name.as_str());
     Ok(found.map_or(0.0, |(_, values)| values.iter().map(|v| v * v).sum::<f64>().sqrt()))
 }
-
-/// Symmetries and decoupled decay.
-pub fn symmetries(_: &dyn Subject) -> Result<Outcome, Trouble> {
-    Ok(Outcome::skipped("an optimizer cannot declare symmetries or decoupled decay in this version of the boundary"))
-}

@@ -30,7 +30,7 @@ pub use rule::{elementwise, global, reducing};
 /// register!(Elementwise Lion, "lion", summary = "sign of an interpolated momentum", paper = "arXiv 2302.06675");
 /// ```
 ///
-/// An optimizer to which a conformance check does not apply says so, with the check's name and why:
+/// An optimizer to which the conformance check `lr = 0` or `zero gradient` does not apply says so, and why:
 /// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`.
 ///
 /// The kinds are the traits: `Elementwise`, `Reducing`, `Global`, `Optimizer`, `Projection`, `ArchOp`.

@@ -2,16 +2,13 @@
 //! Compiles nothing and launches nothing; scalars are computed by [`scalars`](super::scalars) and handed in.
 //!
 //! The bits are the kernel's if the compiler neither fuses nor approximates: `--fmad=false --prec-div=true
-//! --prec-sqrt=true --ftz=false` for NVRTC, `-ffp-contract=off` for a C++ compiler, which takes the source with
-//! [`EMULATION`] before it. exp, ln, tanh and rsqrt are the device's.
+//! --prec-sqrt=true --ftz=false` for NVRTC, `-ffp-contract=off` for a C++ compiler, to which CUDA's words have to be
+//! explained. exp, ln, tanh and rsqrt are the device's.
 
 use std::fmt::Write;
 
 use super::live;
 use super::op::{Node, Op, Sort};
-
-/// What a C++ compiler needs to know to take the source.
-pub const EMULATION: &str = "#include <math.h>\n#define __device__\n#define __forceinline__ inline\n";
 
 /// Type of the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ mod op;
 mod record;
 
 pub use check::check;
-pub use cuda::{EMULATION, Float, cuda_source, lifted};
+pub use cuda::{Float, cuda_source, lifted};
 pub use family::family;
 pub use fingerprint::fingerprint;
 pub use fold::{Folded, folded};

@@ -78,7 +78,7 @@ impl Kernel {
     /// One step of every item.
     ///
     /// # Errors
-    /// E003, E091.
+    /// E003, E005.
     pub fn update(&mut self, items: &[&Item<'_>]) -> Result<(), Fault> {
         let stream = self.begin(items)?;
         let numels = numels(items);
@@ -101,7 +101,7 @@ impl Kernel {
     /// The sums of every item.
     ///
     /// # Errors
-    /// E003, E091; a rule that takes no sums.
+    /// E003, E005; a rule that takes no sums.
     pub fn measure(&mut self, items: &[&Item<'_>]) -> Result<Vec<Vec<f64>>, Fault> {
         let Some((measure, total)) = self.sums else {
             return Err(Fault::new("P015", Exit::Bug, "the rule takes no sums"));
@@ -195,6 +195,6 @@ fn numels(items: &[&Item<'_>]) -> Vec<usize> {
 
 fn torch(error: TchError) -> Fault {
     let text = error.to_string();
-    Fault::new("E005", Exit::Environment, "the card has no room for a step's bookkeeping")
+    Fault::new("E005", Exit::Environment, "libtorch failed around an optimizer step on the card")
         .note("libtorch", text.lines().next().unwrap_or_default())
 }

@@ -40,7 +40,7 @@ impl Cuda {
     /// Updates every item's parameter and state.
     ///
     /// # Errors
-    /// E003, E004: driver or compiler.
+    /// E003 to E005: driver, compiler, libtorch.
     pub fn update(&mut self, items: &[Item<'_>]) -> Result<(), Fault> {
         for (kernel, members) in self.by_kernel(items)? {
             let members: Vec<&Item<'_>> = members.iter().map(|&member| &items[member]).collect();

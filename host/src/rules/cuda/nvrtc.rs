@@ -14,8 +14,9 @@ use std::{
 use cudarc::nvrtc::{result, sys};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
-/// Makes the compiler neither fuse nor approximate: the bits are then those of the CPU's kernel.
-pub const FLAGS: [&str; 4] = ["--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"];
+/// All flags but the architecture. The compiler neither fuses nor approximates: the bits are then those of the CPU's
+/// kernel.
+pub const FLAGS: [&str; 5] = ["--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"];
 
 /// A cubin for `architecture`, such as `sm_90`.
 ///
@@ -25,7 +26,7 @@ pub fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, String> {
     open()?;
     let source = CString::new(source).map_err(|_| "the source has a zero byte".to_string())?;
     let program = result::create_program(&source, Some(c"rule.cu")).map_err(|error| error.to_string())?;
-    let mut options = vec![format!("--gpu-architecture={architecture}"), "--std=c++17".to_string()];
+    let mut options = vec![format!("--gpu-architecture={architecture}")];
     options.extend(FLAGS.map(String::from));
     // SAFETY: the program was just made, and is destroyed once, below.
     let compiled = unsafe { result::compile_program(program, &options) };

@@ -16,7 +16,7 @@ pub const EMULATION: &str = include_str!("emulation.h");
 pub const THREADS: u32 = 256;
 
 /// How parameter, gradient and state lie in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Storage {
     /// All f32.
     F32,
