@@ -25,31 +25,42 @@ use host::{
 use serde_json::{Value, json};
 use tch::{Device, Kind as Dtype, Tensor};
 
-/// Labels and their peers, in the order of the table. The first peer that has the same rule is what counts.
-const PEERS: [(&str, &[&str]); 20] = [
-    ("adamw", &["torch fused", "torch foreach", "torch compiled"]),
-    ("sgdm", &["torch fused", "torch foreach"]),
-    ("adam", &["torch fused"]),
-    ("adagrad", &["torch foreach"]),
-    ("rmsprop", &["torch foreach"]),
-    ("adamax", &["torch foreach"]),
-    ("radam", &["torch foreach"]),
-    ("lion", &["foreach"]),
-    ("tiger", &["foreach"]),
-    ("adabelief", &["foreach"]),
-    ("yogi", &["foreach"]),
-    ("adopt", &["foreach"]),
-    ("adan", &["foreach"]),
-    ("ademamix", &["foreach"]),
-    ("lamb", &["foreach"]),
-    ("prodigy", &["foreach"]),
-    ("adafactor", &["torch foreach"]),
-    ("muon", &["torch", "pytorch_optimizer"]),
-    ("soap", &["pytorch_optimizer"]),
-    ("shampoo", &["pytorch_optimizer"]),
+/// A line of the table: a rule, what differs from its defaults so that both sides run one, and its peers. The first peer
+/// that has the same rule is what counts.
+struct Case {
+    label: &'static str,
+    setting: Option<(&'static str, &'static str)>,
+    peers: &'static [&'static str],
+}
+
+const fn case(label: &'static str, peers: &'static [&'static str]) -> Case {
+    Case { label, setting: None, peers }
+}
+
+const CASES: [Case; 21] = [
+    case("adamw", &["torch fused", "torch foreach", "torch compiled"]),
+    case("sgdm", &["torch fused", "torch foreach"]),
+    case("adam", &["torch fused"]),
+    case("adagrad", &["torch foreach"]),
+    case("rmsprop", &["torch foreach"]),
+    case("adamax", &["torch foreach"]),
+    case("radam", &["torch foreach"]),
+    case("lion", &["foreach"]),
+    case("tiger", &["foreach"]),
+    case("adabelief", &["foreach"]),
+    case("yogi", &["foreach"]),
+    case("adopt", &["foreach"]),
+    case("adan", &["foreach"]),
+    case("ademamix", &["foreach"]),
+    case("lamb", &["foreach"]),
+    case("prodigy", &["foreach"]),
+    case("adafactor", &["torch foreach"]),
+    // The peers iterate in bf16; in the parameter's own type the result is the exact one.
+    case("muon", &["torch", "pytorch_optimizer"]),
+    Case { setting: Some(("ns_dtype", "bf16")), ..case("muon", &["torch", "pytorch_optimizer"]) },
+    case("soap", &["pytorch_optimizer"]),
+    case("shampoo", &["pytorch_optimizer"]),
 ];
-/// What differs from the defaults, so that both sides run one rule.
-const SETTINGS: [(&str, &str, &str); 1] = [("muon", "ns_dtype", "bf16")];
 /// Rules over matrices; they get the matrices of the blocks alone.
 const MATRIX: [&str; 3] = ["muon", "soap", "shampoo"];
 /// Steps whose changes are compared.
@@ -99,8 +110,8 @@ impl Options {
             }
         }
         let unknown: Vec<&String> =
-            options.labels.iter().filter(|label| PEERS.iter().all(|(known, _)| known != label)).collect();
-        let known: Vec<&str> = PEERS.iter().map(|(label, _)| *label).collect();
+            options.labels.iter().filter(|label| CASES.iter().all(|case| case.label != *label)).collect();
+        let known: Vec<&str> = CASES.iter().map(|case| case.label).collect();
         assert!(unknown.is_empty(), "no peer is known for {unknown:?}; there is one for {}", known.join(", "));
         options
     }
@@ -153,7 +164,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(label: &str, catalogue: &Catalogue, shapes: &[Vec<i64>], device: Device) -> Ours {
+    fn new(case: &Case, catalogue: &Catalogue, shapes: &[Vec<i64>], device: Device) -> Ours {
         let parameter = |(which, shape): (usize, &Vec<i64>)| {
             let tensor = numbers(shape, which, 0.04, device).set_requires_grad(true);
             // The gradient of a sum of products is the other factor.
@@ -163,8 +174,8 @@ impl Ours {
         };
         let params: Vec<Parameter> = shapes.iter().enumerate().map(parameter).collect();
         let mut settings = knobs::builtin();
-        settings.optimizer.label = label.to_string();
-        for (_, name, word) in SETTINGS.iter().filter(|(of, ..)| *of == label) {
+        settings.optimizer.label = case.label.to_string();
+        if let Some((name, word)) = case.setting {
             settings.optimizer.hyper.insert(name.to_string(), settings::HyperValue::Choice(word.to_string()));
         }
         let planned = Optim::plan(&settings, &|key| key.to_string(), catalogue, &params);
@@ -271,7 +282,9 @@ fn main() {
         "| optimizer | peer | ours, us | peer, us | peer / ours | {moved} / ours | difference after {COMPARED} steps |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for (label, names) in PEERS.into_iter().filter(|(label, _)| options.takes(label)) {
+    for case in CASES.iter().filter(|case| options.takes(case.label)) {
+        let label = case.label;
+        let shown = case.setting.map_or(label.to_string(), |(name, word)| format!("{label}, {name} = {word}"));
         let shapes = shapes(&options, MATRIX.contains(&label));
         let loaded = catalogue.get(Kind::Optimizer, label).expect("the labels are in the registry");
         let schema = loaded.schema().iter().zip(loaded.defaults());
@@ -280,17 +293,17 @@ fn main() {
         let device = if on_card { "cuda" } else { "cpu" };
         peer.ask(json!({"do": "tensors", "shapes": shapes, "device": device, "threads": options.threads})).unwrap();
         let elements: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
-        let mut ours = Ours::new(label, &catalogue, &shapes, options.device);
+        let mut ours = Ours::new(case, &catalogue, &shapes, options.device);
         ours.steps(COMPARED);
         let changes = ours.changes();
         // Enough steps that a round lasts.
         let once = ours.steps(2) / 2.0;
         let count = ((options.seconds / once) as usize).clamp(1, 500);
-        for name in names.iter().filter(|name| on_card || **name != "torch compiled") {
+        for name in case.peers.iter().filter(|name| on_card || **name != "torch compiled") {
             let made = peer.ask(json!({"do": "make", "label": label, "peer": name, "hyper": given}));
             let ready = made.and_then(|_| peer.ask(json!({"do": "steps", "count": COMPARED})));
             if let Err(why) = ready {
-                println!("| {label} | {name} | | | | | cannot be run: {why} |");
+                println!("| {shown} | {name} | | | | | cannot be run: {why} |");
                 continue;
             }
             let apart = difference(&changes, &peer.ask(json!({"do": "changes"})).unwrap());
@@ -309,7 +322,7 @@ fn main() {
             let share = bytes.map_or("".to_string(), |_| format!("{:.2}", median(move_times) / our));
             let rule = if apart < 1e-3 { "" } else { ", not equal" };
             println!(
-                "| {label} | {name} | {:.0} | {:.0} | {:.2} | {share} | {apart:.1e}{rule} |",
+                "| {shown} | {name} | {:.0} | {:.0} | {:.2} | {share} | {apart:.1e}{rule} |",
                 our * 1e6,
                 their * 1e6,
                 their / our

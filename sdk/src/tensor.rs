@@ -339,6 +339,24 @@ impl<'t> Tensor<'t> {
         Ok((Tensor::of(u), Tensor::of(s), Tensor::of(vh)))
     }
 
+    /// self @ other, `[batch, n, m]` times `[batch, m, n]`, for factors whose product is known to be symmetric, such as a
+    /// matrix and its own transpose, or two polynomials in one symmetric matrix: about half of it is computed.
+    pub fn symmetric_matmul(self, other: Tensor<'t>) -> Result<Tensor<'t>> {
+        self.symmetric_product(0, other, 0.0, 1.0)
+    }
+
+    /// beta · self + alpha · (a @ b), as [`Tensor::symmetric_matmul`]; self is symmetric too.
+    pub fn add_symmetric_matmul(self, a: Tensor<'t>, b: Tensor<'t>, beta: f64, alpha: f64) -> Result<Tensor<'t>> {
+        a.symmetric_product(self.present()?, b, beta, alpha)
+    }
+
+    fn symmetric_product(self, c: Handle, other: Tensor<'t>, beta: f64, alpha: f64) -> Result<Tensor<'t>> {
+        let mut out = 0;
+        let (a, b) = (self.present()?, other.present()?);
+        call!(linalg: LinalgTable, symmetric_product(c, a, b, beta, alpha, &mut out))?;
+        Ok(Tensor::of(out))
+    }
+
     /// Uniform numbers in [0, 1) with shape, element type and device of this one. They depend on seed, step and the
     /// parameter's name alone.
     pub fn random_uniform(self, seed: u64, step: u64, parameter: &str) -> Result<Tensor<'t>> {

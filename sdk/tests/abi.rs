@@ -105,7 +105,7 @@ fn tables_are_as_published() {
             add_matmul,
         }
     );
-    table!(text, LinalgTable { qr, eigh, svd });
+    table!(text, LinalgTable { qr, eigh, svd, symmetric_product });
     table!(text, RngTable { uniform, normal });
     describe!(text, KernelCall, "KernelCall", 0, { struct_size, isa, hyper, step, n, x, g, state });
     describe!(text, MeasureCall, "MeasureCall", 0, { struct_size, isa, hyper, step, n, x, g, state, rows });

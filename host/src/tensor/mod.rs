@@ -8,6 +8,7 @@ pub mod device;
 pub mod fingerprint;
 pub mod project;
 pub mod slots;
+mod symmetric;
 pub mod tables;
 pub mod trace;
 pub mod whole;

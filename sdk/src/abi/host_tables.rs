@@ -127,6 +127,10 @@ pub struct LinalgTable {
     pub eigh: extern "C" fn(a: Handle, w: *mut Handle, v: *mut Handle) -> u32,
     /// Reduced SVD: `a = u @ diag(s) @ vh`.
     pub svd: extern "C" fn(a: Handle, u: *mut Handle, s: *mut Handle, vh: *mut Handle) -> u32,
+    /// beta · c + alpha · (a @ b), square matrices `[batch, n, n]`, where c (0 for none) and a @ b are known to be
+    /// symmetric, so that about half of the product need be computed.
+    pub symmetric_product:
+        extern "C" fn(c: Handle, a: Handle, b: Handle, beta: f64, alpha: f64, out: *mut Handle) -> u32,
 }
 
 /// `host.rng/1`: numbers that depend on seed, step and parameter alone.

@@ -7,7 +7,7 @@
 
 use core::mem::MaybeUninit;
 
-use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, now};
+use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, now};
 use crate::Record;
 use crate::abi::MeasureCall;
 use crate::rule::Kernel;
@@ -117,11 +117,11 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, used: 
             for (k, tile) in state.iter_mut().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    *tile = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
+                    *tile = &*slot.add(at).cast::<Tile<S::Held>>();
                 }
             }
-            let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
-            let g = &*ahead(call.g.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
+            let g = &*call.g.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
             (x, g, state)
         };
         let mut terms = [[MaybeUninit::<S::Lane<ISA>>::uninit(); TILE]; MAX_SLOTS];

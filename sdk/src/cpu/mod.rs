@@ -226,6 +226,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
     let zeros = [Anywhere(S::Held::default()); TILE];
     // SAFETY: the caller's promise about `hyper` and `step`.
     let rule = R::update::<S::Lane<ISA>>(unsafe { now::<R, _>(call.hyper, call.step) });
+    let looks_ahead = looks_ahead();
     for at in (0..call.n).step_by(TILE) {
         // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements; a tile has no alignment. Nobody
         // writes them while the references live: this call does so after their last use.
@@ -234,13 +235,18 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
             for (k, tile) in state.iter_mut().enumerate().take(slots) {
                 let slot = (*call.state.add(k)).cast::<S::Held>();
                 if !slot.is_null() {
-                    *tile = &*ahead(slot.add(at)).cast::<Tile<S::Held>>();
+                    *tile = &*slot.add(at).cast::<Tile<S::Held>>();
                 }
             }
-            let x = &*ahead(call.x.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
-            let g = &*ahead(call.g.cast::<S::Value>().add(at)).cast::<Tile<S::Value>>();
+            let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
+            let g = &*call.g.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
             (x, g, state)
         };
+        if looks_ahead {
+            ahead(x);
+            ahead(g);
+            state.iter().take(slots).for_each(|tile| ahead(*tile));
+        }
         let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
         let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
         for i in 0..TILE {
@@ -266,14 +272,31 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
     }
 }
 
-/// Asks for memory ahead of its use, and passes the address on. Past the end it is only a hint and never faults.
+/// Whether asking for memory ahead of its use makes a kernel faster. On Intel's processors it does, by a third for AdamW;
+/// on AMD's it costs a tenth, and what the hardware foresees is enough. The reducing pass gains nothing on either.
+fn looks_ahead() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::sync::LazyLock;
+        static INTEL: LazyLock<bool> = LazyLock::new(|| {
+            let id = core::arch::x86_64::__cpuid(0);
+            [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+        });
+        *INTEL
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Asks for the memory `AHEAD` elements behind a tile. Past the end it is only a hint and never faults.
 #[inline(always)]
-fn ahead<E>(at: *const E) -> *const E {
+fn ahead<E>(tile: *const Tile<E>) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..TILE * size_of::<E>() / 64 {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of the target.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD * size_of::<E>() + line * 64)) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(tile.cast::<i8>().wrapping_add(AHEAD * size_of::<E>() + line * 64)) }
     }
-    at
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = tile;
 }

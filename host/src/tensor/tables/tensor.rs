@@ -354,7 +354,7 @@ extern "C" fn add_matmul(c: Handle, a: Handle, b: Handle, beta: f64, alpha: f64,
 }
 
 /// Refuses operands of different element types.
-fn one_kind(tensors: &[&Tensor]) -> Result<(), Refusal> {
+pub(super) fn one_kind(tensors: &[&Tensor]) -> Result<(), Refusal> {
     let mut kinds = tensors.iter().map(|tensor| tensor.kind());
     let first = kinds.next();
     if kinds.all(|kind| Some(kind) == first) {

@@ -308,6 +308,30 @@ fn factorizations() {
     assert!(error().starts_with("eigh of f64 [2, 3, 2]"));
 }
 
+/// The whole product where it is symmetric, whether cut into bands or not; with a last band that is narrower.
+#[test]
+fn symmetric_products() {
+    let t = linalg_table();
+    let scope = Scope::enter();
+    for (n, m, kind, most) in [(5, 3, Kind::Double, 1e-14), (650, 40, Kind::Double, 1e-12), (700, 9, Kind::Float, 1e-4)]
+    {
+        let a = Tensor::randn([2, n, m], (kind, Device::Cpu));
+        let (turned, c) = (a.transpose(1, 2), a.matmul(&a.transpose(1, 2)));
+        let expected = &c * 0.5 - c.matmul(&c) * 0.25;
+        let [a, turned, c] = [a, turned, c].map(|tensor| scope.insert(tensor));
+        let product = result(&scope, "product", |out| (t.symmetric_product)(0, a, turned, 0.0, 1.0, out));
+        let sum = result(&scope, "sum", |out| (t.symmetric_product)(c, c, c, 0.5, -0.25, out));
+        let apart = |x: &Tensor, y: &Tensor| ((x - y).abs().max() / y.abs().max()).double_value(&[]);
+        assert!(apart(&product, &scope.get(c).unwrap()) < most && apart(&sum, &expected) < most, "{n}");
+
+        let mut out = 7;
+        assert_eq!((t.symmetric_product)(0, a, a, 0.0, 1.0, &raw mut out), FAILED);
+        assert!(error().contains("[batch, n, m] times [batch, m, n] expected"));
+        assert_eq!((t.symmetric_product)(turned, a, turned, 1.0, 1.0, &raw mut out), FAILED);
+        assert_eq!((error().is_empty(), out), (false, 7));
+    }
+}
+
 #[test]
 fn random_numbers_follow_seed_step_and_name() {
     let t = rng_table();
