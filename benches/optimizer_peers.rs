@@ -224,6 +224,8 @@ impl Peer {
     fn start(options: &Options) -> Peer {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peers/optimizers.py");
         let mut command = Command::new(&options.python);
+        // As `memory::keep_freed` does here.
+        command.env("MALLOC_MMAP_MAX_", "0").env("MALLOC_TRIM_THRESHOLD_", "-1");
         command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).env_remove("LD_LIBRARY_PATH");
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", options.python.display()));
         let answers = BufReader::new(process.stdout.take().expect("stdout is piped"));
@@ -270,6 +272,7 @@ fn difference(ours: &[Vec<f64>], theirs: &Value) -> f64 {
 
 fn main() {
     let options = Options::parse();
+    host::tensor::memory::keep_freed();
     assert!(host::rules::threads::set_count(options.threads), "libtorch refused {} threads", options.threads);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../registry.toml");
     let registry = Registry::open(&path).unwrap_or_else(|faults| panic!("{faults}"));

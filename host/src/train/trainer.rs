@@ -25,7 +25,7 @@ use crate::{
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
     run::Signals,
-    tensor::device,
+    tensor::{device, memory},
 };
 
 /// A run with everything it needs, at some step.
@@ -51,6 +51,9 @@ impl Trainer {
         // f64 is for checking numbers, on the CPU
         let wanted = if settings.format == Format::F64 { config::settings::Device::Cpu } else { settings.device };
         let device = device::open(wanted)?;
+        if device == Device::Cpu {
+            memory::keep_freed();
+        }
         let corpus = Corpus::load(&settings.data, settings.model.block_size)?;
         let vocabulary = corpus.tokenizer.vocabulary();
         let model = Gpt::new(&settings.model, corpus.tokenizer.vocab_size(), settings.seed, settings.format, device)?;

@@ -49,7 +49,11 @@ pub fn second_moment<'t>(g: Tensor<'t>, shape: &[i64], a: usize) -> Result<Tenso
     let (batch, n) = (g.size(0)?, shape[a]);
     if is_last(shape, a) {
         let rows = g.reshape(&[batch, shape[..a].iter().product(), n])?;
-        return rows.t()?.matmul(rows);
+        return rows.t()?.symmetric_matmul(rows);
+    }
+    if a == 0 {
+        let rows = g.reshape(&[batch, n, shape[1..].iter().product()])?;
+        return rows.symmetric_matmul(rows.t()?);
     }
     let unfolded = around(g, shape, a)?;
     unfolded.matmul(unfolded.t()?)?.sum(&[1])?.reshape(&[batch, n, n])
