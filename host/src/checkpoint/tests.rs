@@ -98,7 +98,8 @@ fn the_hash_is_announced_before_the_checkpoint_stands() {
         Ok(())
     });
     assert_eq!(announced, Some(saved.unwrap().parameter_hash));
-    let refused = super::save(&run, &snapshot(6), KEEP, &mut |_| Err(Fault::new("D105", Exit::Data, "the disk is full")));
+    let refused =
+        super::save(&run, &snapshot(6), KEEP, &mut |_| Err(Fault::new("D105", Exit::Data, "the disk is full")));
     assert_eq!(refused.unwrap_err().code, "D105");
     assert_eq!(entries(&run.checkpoints()), ["latest", "step-00000005"], "and nothing half written");
 }

@@ -31,7 +31,7 @@ pub fn compare(flags: &CompareFlags) -> anyhow::Result<Exit> {
         warnings.for_each(|warning| anstream::eprintln!("{}", line(warning)));
         stdout::print(&json::text(&comparison))?;
     } else {
-        anstream::print!("{}", text(&comparison));
+        stdout::print_styled(&text(&comparison))?;
     }
     Ok(Exit::Ok)
 }

@@ -6,14 +6,16 @@ use clap::{Args, ValueHint};
 
 /// Flags of `host compare`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Runs that differ in the seed alone are one arm; arms differ in their optimizer or in any other knob. Warnings come
+#[command(
+    after_help = "Runs that differ in the seed alone are one arm; arms differ in their optimizer or in any other knob. Warnings come
 first: arms that share bits, unequal budgets, runs without a result. Runs on different texts are refused.
 
 Examples:
   host compare runs
   host compare runs/lion-* runs/adamw-* --target 2.1
   host compare runs --by lr --html lr.html
-  host compare runs/a runs/b --json")]
+  host compare runs/a runs/b --json"
+)]
 pub struct CompareFlags {
     /// Run directories, or folders of run directories
     #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]

@@ -114,13 +114,19 @@ impl Chart<'_> {
             let y = frame.y(value);
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
             let (x, y) = (left - 8.0, y + 4.0);
-            let _ = writeln!(svg, "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{value:.decimals$}</text>");
+            let _ = writeln!(
+                svg,
+                "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{value:.decimals$}</text>"
+            );
         }
         let (steps, decimals) = ticks(frame.steps, 8);
         for step in steps {
             let (x, y) = (frame.x(step), bottom + 18.0);
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>");
-            let _ = writeln!(svg, "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{step:.decimals$}</text>");
+            let _ = writeln!(
+                svg,
+                "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{step:.decimals$}</text>"
+            );
         }
         let _ = writeln!(svg, "<path class=\"axis\" d=\"M{left},{top}V{bottom}H{right}\"/>");
         let (x, y) = ((left + right) / 2.0, HEIGHT - 8.0);
@@ -161,7 +167,10 @@ fn lines(frame: &Frame, place: usize, curve: &Curve, svg: &mut String) {
     }
     if let [point] = curve.points.as_slice() {
         let (x, y) = (frame.x(point.step), frame.y(point.mean));
-        let _ = writeln!(svg, "<circle class=\"dot c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{name}</title></circle>");
+        let _ = writeln!(
+            svg,
+            "<circle class=\"dot c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{name}</title></circle>"
+        );
     } else if !curve.points.is_empty() {
         let points: Vec<String> = curve.points.iter().map(|point| frame.at(point.step, point.mean)).collect();
         let _ = writeln!(
@@ -212,7 +221,10 @@ mod tests {
         ] {
             let (found, places) = ticks(range, count);
             assert_eq!(places, decimals, "{range:?}");
-            assert!(found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?}");
+            assert!(
+                found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9),
+                "{found:?}"
+            );
         }
     }
 
@@ -226,7 +238,9 @@ mod tests {
         assert_eq!(svg.matches("class=\"band c0\"").count(), 1);
         assert_eq!(svg.matches("class=\"unfinished c1\"").count(), 1);
         assert_eq!(svg.matches("class=\"end c1\"").count(), 1);
-        assert!(svg.contains("<title>b &amp; co, not finished</title>") && !svg.contains("NaN") && !svg.contains("inf"));
+        assert!(
+            svg.contains("<title>b &amp; co, not finished</title>") && !svg.contains("NaN") && !svg.contains("inf")
+        );
     }
 
     #[test]

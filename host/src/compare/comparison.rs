@@ -213,7 +213,8 @@ fn one_text(runs: &[Run]) -> Result<(), Fault> {
         return Ok(());
     }
     let fault = Fault::new("D323", Exit::Check, "runs on different texts cannot be compared");
-    let fault = texts.into_iter().fold(fault, |fault, (text, paths)| fault.note("runs", format!("{}: {text}", few(&paths))));
+    let fault =
+        texts.into_iter().fold(fault, |fault, (text, paths)| fault.note("runs", format!("{}: {text}", few(&paths))));
     Err(fault.hint("bits per byte are of one text; compare the runs of each on their own"))
 }
 

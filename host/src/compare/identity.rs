@@ -73,7 +73,9 @@ impl Shared {
             ends => format!("; they end with the same {}", ends.join(", ").replace("the ", "")),
         };
         match self.parting {
-            Parting::Never => format!("never separate: every loss and gradient norm of {} steps has the same bits{ends}", self.steps),
+            Parting::Never => {
+                format!("never separate: every loss and gradient norm of {} steps has the same bits{ends}", self.steps)
+            }
             Parting::End => format!("share the loss bits of all {} steps and separate after them{ends}", self.steps),
             Parting::Step(1) => format!("separate at step 1{ends}"),
             Parting::Step(step) => {

@@ -44,7 +44,8 @@ pub fn html(comparison: &Comparison) -> String {
 const VALIDATION: &str = "Evaluations during training read some windows of the validation text; the last one reads all of it and is the \
     result. Line: mean over the seeds that have finished. Band: one sample standard deviation.";
 
-const TRAINING: &str = "Smoothed within each run. Line: mean over the seeds that have finished. Band: one sample standard deviation.";
+const TRAINING: &str =
+    "Smoothed within each run. Line: mean over the seeds that have finished. Band: one sample standard deviation.";
 
 /// What the page is about, in a sentence or two.
 fn lead(comparison: &Comparison) -> String {

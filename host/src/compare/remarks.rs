@@ -68,7 +68,11 @@ pub fn of(comparison: &Comparison, by: Option<&str>, twice: &[PathBuf]) -> Vec<R
     }
     if comparison.rows.len() == 1 {
         let text = match by {
-            Some(key) => format!("all runs have {}={}: one arm, nothing to compare it with", short(key), shown(comparison.runs[0].knobs.text(key))),
+            Some(key) => format!(
+                "all runs have {}={}: one arm, nothing to compare it with",
+                short(key),
+                shown(comparison.runs[0].knobs.text(key))
+            ),
             None => "the runs differ in nothing but the seed: one arm, nothing to compare it with".into(),
         };
         remarks.push(Remark::new(Weight::Note, "one arm", text));
@@ -83,7 +87,9 @@ fn bits(comparison: &Comparison) -> Vec<Remark> {
     let place: Vec<(usize, &Vec<String>, usize)> = rows
         .iter()
         .enumerate()
-        .flat_map(|(row, of)| of.arm.units.iter().flat_map(move |(unit, runs)| runs.iter().map(move |&run| (row, unit, run))))
+        .flat_map(|(row, of)| {
+            of.arm.units.iter().flat_map(move |(unit, runs)| runs.iter().map(move |&run| (row, unit, run)))
+        })
         .collect();
     // The same finding about the same arms is one remark, however many seeds show it.
     let mut found: Vec<(Finding, Vec<(usize, usize)>)> = Vec::new();
@@ -138,15 +144,21 @@ impl Finding {
         let words = self.shared.words();
         let same = self.shared.is_one_run();
         let (weight, about, text) = match self.relation {
-            Relation::Arms(a, b) if same => (Weight::Warning, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b))),
-            Relation::Arms(a, b) => (Weight::Note, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b))),
+            Relation::Arms(a, b) if same => {
+                (Weight::Warning, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b)))
+            }
+            Relation::Arms(a, b) => {
+                (Weight::Note, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b)))
+            }
             Relation::Seeds(row) => {
                 let weight = if same { Weight::Warning } else { Weight::Note };
                 (weight, "seed", format!("{seeds} of `{}` {words}", name(row)))
             }
-            Relation::Repeat(row) if same => {
-                (Weight::Note, "repeat", format!("{seeds} of `{}` is there more than once, with the same bits: it counts once", name(row)))
-            }
+            Relation::Repeat(row) if same => (
+                Weight::Note,
+                "repeat",
+                format!("{seeds} of `{}` is there more than once, with the same bits: it counts once", name(row)),
+            ),
             Relation::Repeat(row) => {
                 let text = format!("runs of {seeds} of `{}` {words}; their mean counts as one", name(row));
                 (Weight::Warning, "repeat", text)
@@ -190,7 +202,11 @@ fn unfinished(comparison: &Comparison) -> Vec<Remark> {
         };
         let states: Vec<String> = row.unfinished.iter().map(state).collect();
         let (open, all) = (row.unfinished.len(), row.arm.runs().count());
-        let text = format!("{open} of {all} runs of `{}` are in no number, for they have no result: {}", row.arm.name, few(&states));
+        let text = format!(
+            "{open} of {all} runs of `{}` are in no number, for they have no result: {}",
+            row.arm.name,
+            few(&states)
+        );
         Remark::new(Weight::Warning, "unfinished", text).of_runs(row.unfinished.clone())
     };
     comparison.rows.iter().filter(|row| !row.unfinished.is_empty()).map(remark).collect()
@@ -220,7 +236,10 @@ fn costs(comparison: &Comparison) -> Option<Remark> {
     let threads: BTreeSet<u64> = comparison.runs.iter().filter_map(threads).collect();
     (threads.len() > 1).then(|| {
         let threads: Vec<String> = threads.iter().map(u64::to_string).collect();
-        let text = format!("the runs had different numbers of threads ({}): times and last bits are not comparable", threads.join(", "));
+        let text = format!(
+            "the runs had different numbers of threads ({}): times and last bits are not comparable",
+            threads.join(", ")
+        );
         Remark::new(Weight::Note, "cost", text)
     })
 }

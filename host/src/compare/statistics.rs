@@ -151,7 +151,10 @@ mod tests {
     fn holm_by_hand() {
         let assert = |given: &[f64], expected: &[f64]| {
             let found = holm(given);
-            assert!(found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| near(*a, *b)), "{found:?}");
+            assert!(
+                found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| near(*a, *b)),
+                "{found:?}"
+            );
         };
         assert(&[], &[]);
         assert(&[0.03], &[0.03]);

@@ -46,7 +46,8 @@ pub fn arms(comparison: &Comparison) -> Table {
     let row = |row: &Row| {
         let (units, done) = (row.arm.units.len(), row.bpb.map_or(0, |bpb| bpb.n));
         let reaching = row.reaching.as_ref();
-        let number = |value: Option<f64>, decimals: usize| value.map_or_else(none, |value| format!("{value:.decimals$}"));
+        let number =
+            |value: Option<f64>, decimals: usize| value.map_or_else(none, |value| format!("{value:.decimals$}"));
         vec![
             row.arm.name.clone(),
             if done == units { done.to_string() } else { format!("{done} of {units}") },
@@ -92,12 +93,9 @@ pub fn tests(comparison: &Comparison, tests: &[&Test]) -> Table {
             Some(Paired::Constant { pairs, difference }) => {
                 [pairs.to_string(), format!("{difference:+.4}"), none(), none()]
             }
-            Some(Paired::Tested(Tested { pairs, difference, interval: (low, high), p, .. })) => [
-                pairs.to_string(),
-                format!("{difference:+.4}"),
-                format!("{low:+.4} to {high:+.4}"),
-                probability(p),
-            ],
+            Some(Paired::Tested(Tested { pairs, difference, interval: (low, high), p, .. })) => {
+                [pairs.to_string(), format!("{difference:+.4}"), format!("{low:+.4} to {high:+.4}"), probability(p)]
+            }
         };
         let corrected = test.corrected.map_or_else(none, probability);
         vec![name(test.a), name(test.b), pairs, difference, interval, p, corrected, verdict(comparison, test)]
@@ -281,7 +279,9 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        for (value, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (12_600, "12.3 KiB"), (3 << 30, "3.00 GiB")] {
+        for (value, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (12_600, "12.3 KiB"), (3 << 30, "3.00 GiB")]
+        {
             assert_eq!(bytes(value), text);
         }
         for (value, text) in [(0.35, "0.350 s"), (12.34, "12.3 s"), (425.0, "7m05s")] {

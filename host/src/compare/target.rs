@@ -37,9 +37,8 @@ impl Reaching {
     pub fn of(all: &[Option<Reached>]) -> Reaching {
         let reached: Vec<Reached> = all.iter().flatten().copied().collect();
         let every = !all.is_empty() && reached.len() == all.len();
-        let summary = |value: fn(&Reached) -> f64| {
-            Summary::of(&reached.iter().map(value).collect::<Vec<_>>()).filter(|_| every)
-        };
+        let summary =
+            |value: fn(&Reached) -> f64| Summary::of(&reached.iter().map(value).collect::<Vec<_>>()).filter(|_| every);
         Reaching {
             reached: reached.len(),
             of: all.len(),

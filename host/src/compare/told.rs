@@ -124,7 +124,6 @@ impl Knobs {
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.told.keys().chain(self.found.keys()).map(String::as_str)
     }
-
 }
 
 /// Keys whose values make a run another run, the seed apart, and are not the same in all of these.

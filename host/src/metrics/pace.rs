@@ -8,8 +8,7 @@ const WARM_UP: usize = 10;
 
 /// Median wall time of a step in milliseconds, without the first ten steps (of short runs, without the first half).
 pub fn milliseconds_per_step(steps: &[TrainPoint]) -> Option<f64> {
-    let mut times: Vec<f64> =
-        steps[WARM_UP.min(steps.len() / 2)..].iter().map(|point| point.milliseconds).collect();
+    let mut times: Vec<f64> = steps[WARM_UP.min(steps.len() / 2)..].iter().map(|point| point.milliseconds).collect();
     times.sort_by(f64::total_cmp);
     let middle = times.len().checked_sub(1)? / 2;
     let upper = times.len() / 2;
