@@ -114,7 +114,9 @@ fn pick<'a>(all: &[&'a Knobs], which: &[usize]) -> Vec<&'a Knobs> {
 fn name(run: usize, all: &[&Knobs]) -> String {
     let label = all[run].text(LABEL);
     let namesakes: Vec<&Knobs> = all.iter().filter(|other| other.text(LABEL) == label).copied().collect();
-    let others = differing(&namesakes);
+    // The optimizer's own first.
+    let mut others = Vec::from_iter(differing(&namesakes));
+    others.sort_by_key(|key| !key.starts_with("optimizer."));
     let others: Vec<String> = others.iter().map(|key| said(all[run], key)).collect();
     if others.is_empty() { label.to_string() } else { format!("{label} {}", others.join(" ")) }
 }
