@@ -303,8 +303,7 @@ fn runs_without_a_result_are_shown_and_in_no_mean() {
     );
     let open = remarks(&answer, "unfinished");
     assert_eq!(open.len(), 1);
-    for part in
-        ["warning: 1 of 2 runs of `sgdm`", "runs/dead-s2", "failed after step 12 of 12 with exit code 7", "N001"]
+    for part in ["warning: `sgdm`: 1 of 2 runs", "runs/dead-s2", "failed after step 12 of 12 with exit code 7", "N001"]
     {
         assert!(open[0].contains(part), "no `{part}` in {}", open[0]);
     }

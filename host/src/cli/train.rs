@@ -25,8 +25,9 @@ use crate::{
         Cost, Purpose, Record, RunDirectory, Screen, Signals, Status,
         clock::Utc,
         cost::peak_memory_bytes,
+        groups::{self, GroupRecord},
         log::Log,
-        record::{GroupRecord, LabelRecord, RegistryRecord, ResultRecord, Versions},
+        record::{LabelRecord, RegistryRecord, ResultRecord, Versions},
     },
     sample::{Sampling, generate},
     train::{Ledger, Prepared, Terms, Trainer, prepare},
@@ -321,40 +322,15 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
         config::choice::Choice::name(settings.format),
     ));
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(group_head());
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(groups::HEAD);
     for row in group_rows(groups) {
         table.add_row(row);
     }
     screen.line(&table.to_string());
 }
 
-fn group_head() -> Vec<String> {
-    let head = ["takes", "optimizer", "tensors", "parameters", "state bytes", "lr", "weight_decay", "others"];
-    head.map(String::from).to_vec()
-}
-
-/// Every hyper-parameter of every group with its source, `lr` and `weight_decay` in columns of their own.
 fn group_rows(groups: &[GroupRow]) -> Vec<Vec<String>> {
-    let own = ["lr", "weight_decay"];
-    let row = |group: &GroupRow| {
-        let shown = |name: &str| {
-            let found = group.hyper.iter().find(|(known, _, _)| known == name);
-            found.map_or_else(|| "-".to_string(), |(_, value, source)| format!("{value} ({source})"))
-        };
-        let others = group.hyper.iter().filter(|(name, _, _)| !own.contains(&name.as_str()));
-        let others: Vec<String> = others.map(|(name, value, source)| format!("{name}={value} ({source})")).collect();
-        vec![
-            group.takes.clone(),
-            group.optimizer.clone(),
-            group.tensors.to_string(),
-            group.parameters.to_string(),
-            group.state_bytes.to_string(),
-            shown(own[0]),
-            shown(own[1]),
-            others.join(", "),
-        ]
-    };
-    groups.iter().map(row).collect()
+    groups.iter().map(|group| GroupRecord::of(group).cells()).collect()
 }
 
 /// `lr` of the main optimizer after all sources, where its rule has one.
@@ -401,7 +377,7 @@ fn finish(
         results: results.clone(),
         plot,
         sample: sample.clone(),
-        groups: metrics::Table { head: group_head(), rows: group_rows(groups) },
+        groups: metrics::Table { head: groups::HEAD.map(String::from).to_vec(), rows: group_rows(groups) },
         settings: prepared
             .resolved
             .origins

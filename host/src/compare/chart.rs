@@ -87,20 +87,23 @@ impl Chart<'_> {
         Some(svg)
     }
 
+    /// Curves decide what is shown. Runs that have not finished may leave the picture: what diverges would flatten the rest.
     fn frame(&self) -> Option<Frame> {
-        let unfinished = || self.curves.iter().flat_map(|curve| curve.unfinished.iter().flatten().copied());
-        let edges = |point: &Point| point.band.unwrap_or((point.mean, point.mean));
-        let points = || self.curves.iter().flat_map(|curve| curve.points.iter());
-        let steps = bounds(points().map(|point| point.step).chain(unfinished().map(|point| point.0)))?;
+        let edges = |point: &Point| {
+            let (low, high) = point.band.unwrap_or((point.mean, point.mean));
+            (point.step, low, high)
+        };
+        let finished = self.curves.iter().flat_map(|curve| curve.points.iter().map(edges));
+        let unfinished = self.curves.iter().flat_map(|curve| curve.unfinished.iter().flatten());
+        let unfinished: Vec<_> = unfinished.map(|&(step, value)| (step, value, value)).collect();
+        let finished: Vec<_> = finished.collect();
+        let steps = bounds(finished.iter().chain(&unfinished).map(|point| point.0))?;
+        let deciding = if finished.is_empty() { &unfinished } else { &finished };
         let late = steps.0 + (steps.1 - steps.0) * BEGINNING;
-        let highs = || points().map(|point| (point.step, edges(point).1)).chain(unfinished());
-        let lows = points().map(|point| edges(point).0).chain(unfinished().map(|point| point.1));
-        let low = bounds(lows)?.0;
+        let low = bounds(deciding.iter().map(|point| point.1))?.0;
+        let after = bounds(deciding.iter().filter(|point| point.0 >= late).map(|point| point.2));
         // Where all is beginning, all is shown.
-        let high = bounds(highs().filter(|point| point.0 >= late).map(|point| point.1))
-            .or_else(|| bounds(highs().map(|point| point.1)))?
-            .1
-            .max(low);
+        let high = after.or_else(|| bounds(deciding.iter().map(|point| point.2)))?.1.max(low);
         let margin = (high - low).max(1e-6) * 0.06;
         let steps = if steps.1 > steps.0 { steps } else { (steps.0 - 1.0, steps.1 + 1.0) };
         Some(Frame { steps, values: (low - margin, high + margin) })
@@ -113,20 +116,14 @@ impl Chart<'_> {
         for value in values {
             let y = frame.y(value);
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
-            let (x, y) = (left - 8.0, y + 4.0);
-            let _ = writeln!(
-                svg,
-                "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{value:.decimals$}</text>"
-            );
+            let (x, y, value) = (left - 8.0, y + 4.0, tick(value, decimals));
+            let _ = writeln!(svg, "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{value}</text>");
         }
         let (steps, decimals) = ticks(frame.steps, 8);
         for step in steps {
-            let (x, y) = (frame.x(step), bottom + 18.0);
+            let (x, y, step) = (frame.x(step), bottom + 18.0, tick(step, decimals));
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>");
-            let _ = writeln!(
-                svg,
-                "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{step:.decimals$}</text>"
-            );
+            let _ = writeln!(svg, "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{step}</text>");
         }
         let _ = writeln!(svg, "<path class=\"axis\" d=\"M{left},{top}V{bottom}H{right}\"/>");
         let (x, y) = ((left + right) / 2.0, HEIGHT - 8.0);
@@ -162,7 +159,8 @@ fn lines(frame: &Frame, place: usize, curve: &Curve, svg: &mut String) {
             points.join(" ")
         );
         let (step, value) = run[run.len() - 1];
-        let (x, y) = (frame.x(step), frame.y(value));
+        // A run that left the picture ends at its edge.
+        let (x, y) = (frame.x(step), frame.y(value).clamp(MARGINS[1] + 6.0, HEIGHT - MARGINS[3] - 6.0));
         let _ = writeln!(svg, "<path class=\"end c{colour}\" d=\"M{x:.1},{y:.1}m-4,-4l8,8m0,-8l-8,8\"/>");
     }
     if let [point] = curve.points.as_slice() {
@@ -185,6 +183,11 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     (low <= high).then_some((low, high))
+}
+
+/// `0.05`, `2000`, `3e7`.
+fn tick(value: f64, decimals: usize) -> String {
+    if value.abs() >= 1e6 { format!("{value:e}") } else { format!("{value:.decimals$}") }
 }
 
 /// At most about `count` round numbers within a range, and the decimals they need.
@@ -238,6 +241,7 @@ mod tests {
         assert_eq!(svg.matches("class=\"band c0\"").count(), 1);
         assert_eq!(svg.matches("class=\"unfinished c1\"").count(), 1);
         assert_eq!(svg.matches("class=\"end c1\"").count(), 1);
+        assert!(!svg.contains(">9.0<") && !svg.contains(">8.0<"), "what diverged does not decide the scale: {svg}");
         assert!(
             svg.contains("<title>b &amp; co, not finished</title>") && !svg.contains("NaN") && !svg.contains("inf")
         );

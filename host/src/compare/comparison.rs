@@ -67,9 +67,9 @@ pub struct Row {
     pub reaching: Option<Reaching>,
     /// Milliseconds per step.
     pub milliseconds: Option<Summary>,
-    /// Bytes of optimizer state; the most of any run.
+    /// Bytes of optimizer state; the most of any run that has finished.
     pub state_bytes: Option<u64>,
-    /// Most memory held; the most of any run.
+    /// Most memory held; the most of any run that has finished.
     pub peak_bytes: Option<u64>,
     /// Runs that have finished.
     pub finished: Vec<usize>,
@@ -137,7 +137,7 @@ impl Row {
             let units = arm.units.values().filter_map(|unit| unit_value(unit, runs, value));
             Summary::of(&units.collect::<Vec<_>>())
         };
-        let most = |value: &dyn Fn(&Run) -> Option<u64>| arm.runs().filter_map(|run| value(&runs[run])).max();
+        let most = |value: &dyn Fn(&Run) -> Option<u64>| finished.iter().filter_map(|&run| value(&runs[run])).max();
         let reaching = target.map(|target| {
             let first = |unit: &Vec<usize>| {
                 let run = unit.iter().find(|&&run| runs[run].bpb().is_some())?;

@@ -97,3 +97,48 @@ fn differs_later(a: &Run, b: &Run, finished: bool) -> bool {
     let parameters = steps.into_iter().any(|step| hash(b, step).is_some_and(|other| Some(other) != hash(a, step)));
     parameters || finished && (loss(a) != loss(b) || a.record.parameter_hash != b.record.parameter_hash)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_two_runs() {
+        let all = vec!["the final loss bits", "the parameter hash"];
+        for (parting, ends, one_run, alike, words) in [
+            (
+                Parting::Never,
+                all.clone(),
+                true,
+                true,
+                "never separate: every loss and gradient norm of 9 steps has the same \
+             bits; they end with the same final loss bits, parameter hash",
+            ),
+            (
+                Parting::Never,
+                vec![],
+                true,
+                true,
+                "never separate: every loss and gradient norm of 9 steps has the same bits",
+            ),
+            (Parting::End, vec![], false, true, "share the loss bits of all 9 steps and separate after them"),
+            (Parting::Step(1), vec![], false, false, "separate at step 1"),
+            (Parting::Step(2), vec![], false, false, "share the loss bits of step 1 and separate at step 2"),
+            (Parting::Step(7), vec![], false, true, "share the loss bits of steps 1 to 6 and separate at step 7"),
+            (
+                Parting::Step(7),
+                all[1..].to_vec(),
+                true,
+                true,
+                "share the loss bits of steps 1 to 6 and separate at step 7; \
+             they end with the same parameter hash",
+            ),
+        ] {
+            let shared = Shared { steps: 9, parting, ends };
+            assert_eq!((shared.is_one_run(), shared.begins_alike()), (one_run, alike), "{words}");
+            assert_eq!(shared.words(), words);
+        }
+        let nothing = Shared { steps: 0, parting: Parting::Never, ends: vec![] };
+        assert!(!nothing.is_one_run() && !nothing.begins_alike(), "of nothing nothing is said");
+    }
+}

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::digits::{Digits, bits},
-    run::{Status, record::GroupRecord},
+    run::{Status, groups::GroupRecord},
 };
 
 #[derive(Serialize)]

@@ -42,10 +42,13 @@ pub fn html(comparison: &Comparison) -> String {
 }
 
 const VALIDATION: &str = "Evaluations during training read some windows of the validation text; the last one reads all of it and is the \
-    result. Line: mean over the seeds that have finished. Band: one sample standard deviation.";
+    result.";
 
-const TRAINING: &str =
-    "Smoothed within each run. Line: mean over the seeds that have finished. Band: one sample standard deviation.";
+const TRAINING: &str = "Smoothed within each run.";
+
+/// Of every figure.
+const READING: &str = "Line: mean over the seeds that have finished. Band: one sample standard deviation. The first steps may leave the \
+    picture.";
 
 /// What the page is about, in a sentence or two.
 fn lead(comparison: &Comparison) -> String {
@@ -116,7 +119,7 @@ fn figure(id: &str, title: &str, unit: &str, curves: &[Curve], caption: &str, pa
     }
     let open = curves.iter().any(|curve| !curve.unfinished.is_empty());
     let open = if open { " Dotted, ending in a cross: a run that has not finished, on its own." } else { "" };
-    let _ = writeln!(page, "</ul>\n{svg}\n<figcaption>{caption}{open}</figcaption>\n</figure>");
+    let _ = writeln!(page, "</ul>\n{svg}\n<figcaption>{caption} {READING}{open}</figcaption>\n</figure>");
 }
 
 fn swatch(place: usize) -> String {

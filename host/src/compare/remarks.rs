@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    comparison::{BUDGET, Comparison, budget, few},
+    comparison::{BUDGET, Comparison, Row, budget, few},
     identity::{Parting, Shared},
     run::Run,
     told::{SEED, short, shown},
@@ -176,7 +176,7 @@ fn budgets(comparison: &Comparison, by: Option<&str>) -> Option<Remark> {
     if all.len() < 2 || by.is_some_and(|key| BUDGET.contains(&key)) {
         return None;
     }
-    let said = |row: &super::comparison::Row| {
+    let said = |row: &Row| {
         let budgets: BTreeSet<_> = row.arm.runs().map(|run| budget(&comparison.runs[run])).collect();
         let said = |(steps, tokens): &(u64, Option<u64>)| match tokens {
             Some(tokens) => format!("{steps} steps, {tokens} tokens"),
@@ -195,18 +195,15 @@ fn budgets(comparison: &Comparison, by: Option<&str>) -> Option<Remark> {
 
 /// Runs without a result.
 fn unfinished(comparison: &Comparison) -> Vec<Remark> {
-    let remark = |row: &super::comparison::Row| {
+    let remark = |row: &Row| {
         let state = |&run: &usize| {
             let run: &Run = &comparison.runs[run];
             format!("{} {}", run.path.display(), run.state())
         };
         let states: Vec<String> = row.unfinished.iter().map(state).collect();
         let (open, all) = (row.unfinished.len(), row.arm.runs().count());
-        let text = format!(
-            "{open} of {all} runs of `{}` are in no number, for they have no result: {}",
-            row.arm.name,
-            few(&states)
-        );
+        let states = few(&states);
+        let text = format!("`{}`: {open} of {all} runs have no result and are in no number: {states}", row.arm.name);
         Remark::new(Weight::Warning, "unfinished", text).of_runs(row.unfinished.clone())
     };
     comparison.rows.iter().filter(|row| !row.unfinished.is_empty()).map(remark).collect()
@@ -215,7 +212,7 @@ fn unfinished(comparison: &Comparison) -> Vec<Remark> {
 /// Arms whose runs differ in more than the seed.
 fn mixed(comparison: &Comparison) -> Vec<Remark> {
     let keys: Vec<&String> = comparison.paired_by.iter().filter(|key| *key != SEED).collect();
-    let remark = |row: &super::comparison::Row| {
+    let remark = |row: &Row| {
         let differs = |key: &str| {
             let values: BTreeSet<&str> = row.arm.runs().map(|run| comparison.runs[run].knobs.text(key)).collect();
             let shown: Vec<&str> = values.iter().map(|value| shown(value)).collect();

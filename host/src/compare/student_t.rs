@@ -39,10 +39,11 @@ fn incomplete_beta(a: f64, b: f64, x: f64, y: f64) -> f64 {
     if y <= 0.0 {
         return 1.0;
     }
-    // The fraction converges fast on this side of the mean; on the other the mirrored one does.
-    if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - incomplete_beta(b, a, y, x);
-    }
+    // The fraction converges fast below this; above it the mirrored one does.
+    if x <= (a + 1.0) / (a + b + 2.0) { by_fraction(a, b, x, y) } else { 1.0 - by_fraction(b, a, y, x) }
+}
+
+fn by_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
     let front = a * x.ln() + b * y.ln() - (lgamma(a) + lgamma(b) - lgamma(a + b));
     front.exp() / (a * fraction(a, b, x))
 }

@@ -10,7 +10,7 @@ use super::{
     target::Reaching,
     told::{SEED, shown},
 };
-use crate::run::record::GroupRecord;
+use crate::run::groups;
 
 /// Pairs of arms that are read at a glance. Where there are more, those with the best arm are shown.
 const PAIRS: usize = 15;
@@ -182,44 +182,13 @@ pub fn runs(comparison: &Comparison) -> Table {
 
 /// The parameter groups of every arm, as its first run dealt them out.
 pub fn groups(comparison: &Comparison) -> Table {
-    let row = |name: &str, group: &GroupRecord| {
-        let own = ["lr", "weight_decay"];
-        let told = |name: &str| {
-            let hyper = group.hyper.iter().find(|hyper| hyper.name == name);
-            hyper.map_or_else(none, |hyper| format!("{} ({})", hyper.value, hyper.source))
-        };
-        let others = group.hyper.iter().filter(|hyper| !own.contains(&hyper.name.as_str()));
-        let others: Vec<String> =
-            others.map(|hyper| format!("{}={} ({})", hyper.name, hyper.value, hyper.source)).collect();
-        vec![
-            name.to_string(),
-            group.takes.clone(),
-            group.optimizer.clone(),
-            group.tensors.to_string(),
-            group.parameters.to_string(),
-            bytes(group.state_bytes),
-            told(own[0]),
-            told(own[1]),
-            others.join(", "),
-        ]
-    };
     let rows = comparison.rows.iter().flat_map(|arm| {
         let groups = arm.arm.runs().next().map_or(&[][..], |run| &comparison.runs[run].record.groups);
-        let name = &arm.arm.name;
-        groups.iter().map(move |group| row(name, group))
+        groups.iter().map(|group| [vec![arm.arm.name.clone()], group.cells()].concat())
     });
-    let columns = [
-        ("arm", false),
-        ("takes", false),
-        ("optimizer", false),
-        ("tensors", true),
-        ("parameters", true),
-        ("state", true),
-        ("lr", false),
-        ("weight_decay", false),
-        ("others", false),
-    ];
-    Table::new(&columns, rows.collect())
+    let numbers = ["tensors", "parameters", "state bytes"];
+    let columns = groups::HEAD.iter().map(|name| (*name, numbers.contains(name)));
+    Table::new(&[("arm", false)].into_iter().chain(columns).collect::<Vec<_>>(), rows.collect())
 }
 
 fn none() -> String {

@@ -6,6 +6,7 @@ pub mod directory;
 pub mod atomic;
 pub mod clock;
 pub mod cost;
+pub mod groups;
 pub mod log;
 pub mod record;
 pub mod screen;

@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{clock::Utc, cost::Cost, directory::RunDirectory};
+use super::{clock::Utc, cost::Cost, directory::RunDirectory, groups::GroupRecord};
 use crate::{
     fault::{Exit, Fault},
     metrics::digits::{Digits, bits},
-    optim::GroupRow,
 };
 
 /// Name of the file in the run directory.
@@ -137,53 +136,6 @@ pub struct LabelRecord {
     pub fingerprint: Option<String>,
 }
 
-/// One parameter group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupRecord {
-    /// Which parameters it takes, for people.
-    pub takes: String,
-    /// Label of its optimizer.
-    pub optimizer: String,
-    /// Tensors in it.
-    pub tensors: u64,
-    /// Elements of all of them.
-    pub parameters: u64,
-    /// Bytes of their optimizer state.
-    pub state_bytes: u64,
-    /// Every hyper-parameter.
-    pub hyper: Vec<HyperRecord>,
-}
-
-/// One hyper-parameter of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HyperRecord {
-    /// Its name.
-    pub name: String,
-    /// As text.
-    pub value: String,
-    /// Where it came from.
-    pub source: String,
-}
-
-impl GroupRecord {
-    /// From the table of groups.
-    pub fn of(row: &GroupRow) -> GroupRecord {
-        let hyper = |(name, value, source): &(String, String, String)| HyperRecord {
-            name: name.clone(),
-            value: value.clone(),
-            source: source.clone(),
-        };
-        GroupRecord {
-            takes: row.takes.clone(),
-            optimizer: row.optimizer.clone(),
-            tensors: row.tensors as u64,
-            parameters: row.parameters,
-            state_bytes: row.state_bytes,
-            hyper: row.hyper.iter().map(hyper).collect(),
-        }
-    }
-}
-
 /// A later start of the same run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumption {
@@ -292,7 +244,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Purpose;
+    use crate::run::{Purpose, groups::HyperRecord};
 
     fn record() -> Record {
         Record {
