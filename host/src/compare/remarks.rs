@@ -143,22 +143,15 @@ impl Finding {
         let seeds = few(&Vec::from_iter(seeds));
         let words = self.shared.words();
         let same = self.shared.is_one_run();
+        let weight = if same { Weight::Warning } else { Weight::Note };
         let (weight, about, text) = match self.relation {
-            Relation::Arms(a, b) if same => {
-                (Weight::Warning, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b)))
+            Relation::Arms(a, b) => (weight, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b))),
+            Relation::Seeds(row) => (weight, "seed", format!("{seeds} of `{}` {words}", name(row))),
+            Relation::Repeat(row) if same => {
+                let text =
+                    format!("{seeds} of `{}` is there more than once, with the same bits: it counts once", name(row));
+                (Weight::Note, "repeat", text)
             }
-            Relation::Arms(a, b) => {
-                (Weight::Note, "identity", format!("`{}` and `{}` {words} ({seeds})", name(a), name(b)))
-            }
-            Relation::Seeds(row) => {
-                let weight = if same { Weight::Warning } else { Weight::Note };
-                (weight, "seed", format!("{seeds} of `{}` {words}", name(row)))
-            }
-            Relation::Repeat(row) if same => (
-                Weight::Note,
-                "repeat",
-                format!("{seeds} of `{}` is there more than once, with the same bits: it counts once", name(row)),
-            ),
             Relation::Repeat(row) => {
                 let text = format!("runs of {seeds} of `{}` {words}; their mean counts as one", name(row));
                 (Weight::Warning, "repeat", text)
