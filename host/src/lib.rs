@@ -27,6 +27,8 @@ pub mod metrics;
 pub mod run;
 pub mod train;
 
+pub mod compare;
+
 pub mod scaffold;
 
 pub mod cli;

@@ -121,8 +121,8 @@ impl Workshop {
             .env("OMP_NUM_THREADS", "1")
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
-        // a sample needs no registry
-        let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample");
+        // what is made of finished runs needs no registry
+        let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample" && verb.as_ref() != "compare");
         if wanted && !named && !self.path().join("registry.toml").exists() {
             command.arg("--registry").arg(registry());
         }

@@ -49,13 +49,17 @@ pub struct Saved {
     pub pruned: Vec<PathBuf>,
 }
 
+/// Told a checkpoint's [`super::parameter_hash`] before the checkpoint is in place: a record of it may stand without the
+/// checkpoint, but no checkpoint stands without its record.
+pub type Announce<'a> = dyn FnMut(&str) -> Result<(), Fault> + 'a;
+
 /// Saves a snapshot and makes `latest` name it.
 ///
 /// # Errors
 /// D105 the disk is full or not writable: what was there before, and `latest`, are as they were, and nothing half
-/// written is left.
-pub fn save(run: &RunDirectory, snapshot: &Snapshot, keep: Keep) -> Result<Saved, Fault> {
-    save_with(run, snapshot, keep, &|path| File::create_new(path))
+/// written is left. What `announce` refuses.
+pub fn save(run: &RunDirectory, snapshot: &Snapshot, keep: Keep, announce: &mut Announce) -> Result<Saved, Fault> {
+    save_with(run, snapshot, keep, announce, &|path| File::create_new(path))
 }
 
 /// As [`save`], with `create` to open each file. Tests put a full device behind it.
@@ -63,6 +67,7 @@ pub(super) fn save_with(
     run: &RunDirectory,
     snapshot: &Snapshot,
     keep: Keep,
+    announce: &mut Announce,
     create: &dyn Fn(&Path) -> io::Result<File>,
 ) -> Result<Saved, Fault> {
     let checkpoints = run.checkpoints();
@@ -88,6 +93,7 @@ pub(super) fn save_with(
     ];
     let hashes = Hashes { files, parameters };
     write(HASH, hashes.to_text().into_bytes())?;
+    announce(&hashes.parameters)?;
     folder.commit().map_err(refused)?;
     if keep.best {
         pointer::point(run, BEST, snapshot.step)?;

@@ -13,11 +13,15 @@ use tch::{Kind, Tensor};
 
 use super::{save::save_with, *};
 use crate::{
-    fault::Exit,
+    fault::{Exit, Fault},
     run::{Purpose, RunDirectory},
 };
 
 const KEEP: Keep = Keep { last: 2, best: false };
+
+fn save(run: &RunDirectory, snapshot: &Snapshot, keep: Keep) -> Result<Saved, Fault> {
+    super::save(run, snapshot, keep, &mut |_| Ok(()))
+}
 
 fn snapshot(step: u64) -> Snapshot {
     let values: Vec<f32> = (0..12).map(|i| i as f32 * 0.1 + step as f32).collect();
@@ -84,6 +88,23 @@ fn what_is_saved_is_loaded() {
 }
 
 #[test]
+fn the_hash_is_announced_before_the_checkpoint_stands() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run(root.path());
+    let mut announced = None;
+    let saved = super::save(&run, &snapshot(5), KEEP, &mut |hash| {
+        assert_eq!(latest(&run).unwrap(), None);
+        announced = Some(hash.to_owned());
+        Ok(())
+    });
+    assert_eq!(announced, Some(saved.unwrap().parameter_hash));
+    let refused =
+        super::save(&run, &snapshot(6), KEEP, &mut |_| Err(Fault::new("D105", Exit::Data, "the disk is full")));
+    assert_eq!(refused.unwrap_err().code, "D105");
+    assert_eq!(entries(&run.checkpoints()), ["latest", "step-00000005"], "and nothing half written");
+}
+
+#[test]
 fn nothing_to_save_is_saved_too() {
     let root = tempfile::tempdir().unwrap();
     let run = run(root.path());
@@ -135,7 +156,7 @@ fn a_full_disk_leaves_the_previous_checkpoint() {
         let run = run(root.path());
         let before = save(&run, &snapshot(10), KEEP).unwrap();
         for step in [10, 20] {
-            let fault = save_with(&run, &snapshot(step), KEEP, &full_after(whole)).unwrap_err();
+            let fault = save_with(&run, &snapshot(step), KEEP, &mut |_| Ok(()), &full_after(whole)).unwrap_err();
             assert_eq!((fault.code, fault.exit), ("D105", Exit::Data));
             assert_eq!(fault.message, "the disk is full");
             assert_eq!(entries(&run.checkpoints()), ["latest", "step-00000010"], "after {whole} files");

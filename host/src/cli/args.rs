@@ -8,7 +8,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::{plugin_args::PluginVerbFlags, registry_args::RegistryVerbFlags};
+use super::{compare_args::CompareFlags, plugin_args::PluginVerbFlags, registry_args::RegistryVerbFlags};
 use crate::{
     config::{
         Flags, KNOBS, Knob, Value,
@@ -58,6 +58,8 @@ pub enum Verb {
   host sample runs/my-run --prompt \"To be\" --tokens 500 --temperature 0.7 --top-k 40
   host sample runs/my-run/checkpoints/best --seed 7")]
     Sample(SampleFlags),
+    /// Compare runs: results over seeds, tests between arms, and whether any two are one run in disguise
+    Compare(CompareFlags),
     /// Tell all about a label: formula, paper, hyper-parameters, plugin
     #[command(after_help = "Examples:
   host describe lion

@@ -3,6 +3,8 @@
 
 pub mod args;
 
+mod compare;
+pub mod compare_args;
 mod config_show;
 mod describe;
 mod list;
@@ -67,6 +69,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         Some(Verb::Train(flags)) => train::train(&flags, invocation),
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
+        Some(Verb::Compare(flags)) => compare::compare(&flags),
         Some(Verb::Describe(flags)) => {
             let registry = find(&flags.registry)?;
             match flags.cuda_source {

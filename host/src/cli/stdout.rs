@@ -6,7 +6,15 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 /// Writes text that ends with a line break.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
+    write(io::stdout().lock(), text)
+}
+
+/// As [`print`], for text with styles: they are shown where the terminal has them and `NO_COLOR` is not set.
+pub fn print_styled(text: &str) -> anyhow::Result<()> {
+    write(anstream::AutoStream::auto(io::stdout()), text)
+}
+
+fn write(mut stdout: impl Write, text: &str) -> anyhow::Result<()> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

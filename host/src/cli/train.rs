@@ -17,12 +17,15 @@ use crate::{
     config::write::{CONFIG, config_toml},
     evaluation::Evaluation,
     fault::{Exit, Fault},
-    metrics::{self, History, LossPlot, Report, terminal_plot},
+    metrics::{self, History, LossPlot, Report, digits::Digits, pace, terminal_plot},
     optim::GroupRow,
     registry::Kind,
+    rules::threads,
     run::{
-        Purpose, Record, RunDirectory, Screen, Signals, Status,
+        Cost, Purpose, Record, RunDirectory, Screen, Signals, Status,
         clock::Utc,
+        cost::peak_memory_bytes,
+        groups::{self, GroupRecord},
         log::Log,
         record::{LabelRecord, RegistryRecord, ResultRecord, Versions},
     },
@@ -140,7 +143,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let (directory, record) = match &start {
         Start::New(path) => {
             announce(prepared, &trainer, &groups, &screen);
-            begin(prepared, &trainer, path.as_deref(), invocation)?
+            begin(prepared, &trainer, &groups, path.as_deref(), invocation)?
         }
         Start::From { directory, named } => {
             // locked and cleared of what a killed process left, before its checkpoints are looked at
@@ -167,6 +170,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
         None => Ok(last),
     });
     ledger.close_bar();
+    ledger.record.cost = Some(cost(&trainer, &ledger));
     match outcome {
         Ok(Some(last)) => match finish(prepared, &trainer, &groups, &mut ledger, &last) {
             Ok(text) => {
@@ -190,6 +194,19 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     }
 }
 
+/// What training took, up to here.
+fn cost(trainer: &Trainer, ledger: &Ledger) -> Cost {
+    // metrics that cannot be read are a fault where a report is made of them
+    let history = History::read(ledger.directory.path()).ok();
+    Cost {
+        threads: threads::count() as u64,
+        milliseconds_per_step: history.and_then(|history| pace::milliseconds_per_step(&history.train)).map(Digits),
+        state_bytes: trainer.state_bytes(),
+        peak_memory_bytes: peak_memory_bytes(),
+        peak_device_bytes: crate::tensor::device::peak_bytes(trainer.device()),
+    }
+}
+
 /// Says in the record what ended the run.
 fn failed(ledger: &mut Ledger, fault: Fault) -> anyhow::Result<Exit> {
     ledger.record.faults.push(fault.to_string());
@@ -207,6 +224,7 @@ fn end(ledger: &mut Ledger, exit: Exit) -> Result<(), Fault> {
 fn begin(
     prepared: &Prepared,
     trainer: &Trainer,
+    groups: &[GroupRow],
     path: Option<&Path>,
     invocation: &Invocation,
 ) -> anyhow::Result<(RunDirectory, Record)> {
@@ -218,10 +236,10 @@ fn begin(
     directory.write(CONFIG, config_toml(settings).as_bytes())?;
     let origins = serde_json::to_string_pretty(&prepared.resolved.origins.to_json()).context("origins as JSON")?;
     directory.write("config.origin.json", origins.as_bytes())?;
-    Ok((directory, record(prepared, trainer, invocation)))
+    Ok((directory, record(prepared, trainer, groups, invocation)))
 }
 
-fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Record {
+fn record(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], invocation: &Invocation) -> Record {
     let settings = &prepared.resolved.settings;
     let asked = |kind: Kind, label: &str| {
         let keys = match kind {
@@ -261,6 +279,7 @@ fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Re
             lock: prepared.registry.lock_state().to_string(),
         },
         labels: labels.collect(),
+        groups: groups.iter().map(GroupRecord::of).collect(),
         seed: settings.seed,
         device: crate::tensor::device::name(trainer.device()),
         format: config::choice::Choice::name(settings.format).to_string(),
@@ -273,6 +292,7 @@ fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Re
         result: None,
         parameter_hash: None,
         trajectory_hash: None,
+        cost: None,
         exit_code: None,
         faults: Vec::new(),
         tags: settings.tags.clone(),
@@ -302,40 +322,15 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
         config::choice::Choice::name(settings.format),
     ));
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(group_head());
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(groups::HEAD);
     for row in group_rows(groups) {
         table.add_row(row);
     }
     screen.line(&table.to_string());
 }
 
-fn group_head() -> Vec<String> {
-    let head = ["takes", "optimizer", "tensors", "parameters", "state bytes", "lr", "weight_decay", "others"];
-    head.map(String::from).to_vec()
-}
-
-/// Every hyper-parameter of every group with its source, `lr` and `weight_decay` in columns of their own.
 fn group_rows(groups: &[GroupRow]) -> Vec<Vec<String>> {
-    let own = ["lr", "weight_decay"];
-    let row = |group: &GroupRow| {
-        let shown = |name: &str| {
-            let found = group.hyper.iter().find(|(known, _, _)| known == name);
-            found.map_or_else(|| "-".to_string(), |(_, value, source)| format!("{value} ({source})"))
-        };
-        let others = group.hyper.iter().filter(|(name, _, _)| !own.contains(&name.as_str()));
-        let others: Vec<String> = others.map(|(name, value, source)| format!("{name}={value} ({source})")).collect();
-        vec![
-            group.takes.clone(),
-            group.optimizer.clone(),
-            group.tensors.to_string(),
-            group.parameters.to_string(),
-            group.state_bytes.to_string(),
-            shown(own[0]),
-            shown(own[1]),
-            others.join(", "),
-        ]
-    };
-    groups.iter().map(row).collect()
+    groups.iter().map(|group| GroupRecord::of(group).cells()).collect()
 }
 
 /// `lr` of the main optimizer after all sources, where its rule has one.
@@ -382,7 +377,7 @@ fn finish(
         results: results.clone(),
         plot,
         sample: sample.clone(),
-        groups: metrics::Table { head: group_head(), rows: group_rows(groups) },
+        groups: metrics::Table { head: groups::HEAD.map(String::from).to_vec(), rows: group_rows(groups) },
         settings: prepared
             .resolved
             .origins

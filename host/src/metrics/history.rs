@@ -16,6 +16,8 @@ pub struct History {
     pub train: Vec<TrainPoint>,
     /// Evaluations.
     pub val: Vec<ValPoint>,
+    /// Hashes, at every checkpoint and at the end. Runs of older versions have none.
+    pub hashes: Vec<HashPoint>,
 }
 
 /// What is drawn of a step.
@@ -29,6 +31,8 @@ pub struct TrainPoint {
     pub grad_norm: f64,
     /// Learning rate of the main group.
     pub lr: f64,
+    /// Wall time of the step in milliseconds.
+    pub milliseconds: f64,
 }
 
 /// What is drawn of an evaluation.
@@ -40,6 +44,17 @@ pub struct ValPoint {
     pub loss: f64,
     /// Bits per byte.
     pub bpb: f64,
+}
+
+/// What parameters and way are after some steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashPoint {
+    /// Steps done before it.
+    pub step: u64,
+    /// Of the parameters.
+    pub parameter_hash: String,
+    /// Of all steps so far.
+    pub trajectory_hash: String,
 }
 
 impl History {
@@ -70,19 +85,26 @@ impl History {
             match line.kind.as_str() {
                 "train" => {
                     let (loss, grad_norm, lr) = (float("loss")?, float("grad_norm")?, float("lr")?);
-                    history.train.push(TrainPoint { step, loss, grad_norm, lr });
+                    let milliseconds = float("ms")?;
+                    history.train.push(TrainPoint { step, loss, grad_norm, lr, milliseconds });
                 }
                 "eval" => history.val.push(ValPoint { step, loss: float("val_loss")?, bpb: float("val_bpb")? }),
+                "hash" => {
+                    let text = |name: &str| line.members.get(name)?.as_str().map(str::to_owned);
+                    let hashes = text("parameter_hash").zip(text("trajectory_hash")).ok_or(number)?;
+                    let (parameter_hash, trajectory_hash) = hashes;
+                    history.hashes.push(HashPoint { step, parameter_hash, trajectory_hash });
+                }
                 _ => {}
             }
         }
         Ok(history)
     }
 
-    /// The trajectory that these steps make; equals the recorded one if no line is missing or changed.
-    pub fn trajectory(&self) -> Trajectory {
+    /// The trajectory that the steps up to `last` make; equals the recorded one if no line is missing or changed.
+    pub fn trajectory(&self, last: u64) -> Trajectory {
         let mut trajectory = Trajectory::default();
-        for point in &self.train {
+        for point in self.train.iter().filter(|point| point.step <= last) {
             trajectory.push(point.step, point.loss, point.grad_norm);
         }
         trajectory
@@ -131,9 +153,13 @@ mod tests {
         }
         let eval = EvalMetrics { step: 3, val_loss: 0.3, val_bpb: 0.7, tokens: 1, bytes: 1, whole: false };
         writer.eval(&eval).unwrap();
+        writer.hashes(3, "0a", &trajectory.hex()).unwrap();
         writer.event(3, "freeze", &[]).unwrap();
         let history = History::read(root.path()).unwrap();
-        assert_eq!(history.trajectory().hex(), trajectory.hex());
+        assert_eq!(history.trajectory(3).hex(), trajectory.hex());
+        assert_ne!(history.trajectory(2).hex(), trajectory.hex());
+        let hashes = HashPoint { step: 3, parameter_hash: "0a".into(), trajectory_hash: trajectory.hex() };
+        assert_eq!(history.hashes, [hashes]);
         assert!(history.train[1].loss.is_nan());
         assert_eq!(history.train_loss()[2], (3, 1.0 / 3.0));
         assert_eq!(history.val, [ValPoint { step: 3, loss: 0.3, bpb: 0.7 }]);
@@ -142,7 +168,10 @@ mod tests {
     #[test]
     fn a_line_without_its_numbers_is_damaged() {
         let good = "{\"step\":1,\"kind\":\"eval\",\"val_loss\":1,\"val_bpb\":1}\n";
-        assert_eq!(History::parse(format!("{good}{{\"step\":2,\"kind\":\"eval\"}}\n{good}").as_bytes()), Err(2));
+        for kind in ["train", "eval", "hash"] {
+            let bad = format!("{good}{{\"step\":2,\"kind\":\"{kind}\"}}\n{good}");
+            assert_eq!(History::parse(bad.as_bytes()), Err(2), "{kind}");
+        }
         assert_eq!(History::parse(good.as_bytes()).unwrap().val.len(), 1);
     }
 

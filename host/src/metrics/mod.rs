@@ -3,6 +3,7 @@
 
 pub mod digits;
 pub mod history;
+pub mod pace;
 pub mod trajectory;
 pub mod writer;
 

@@ -120,7 +120,7 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// Exponential average over about a fiftieth of the curve, corrected for its beginning.
-pub(super) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(crate) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let keep = 1.0 - 2.0 / (points.len() as f64 / 50.0 + 1.0).max(2.0);
     let (mut average, mut weight) = (0.0, 0.0);
     let smooth = points.iter().map(|&(step, loss)| {

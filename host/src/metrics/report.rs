@@ -94,7 +94,7 @@ fn verbatim(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<pre>{}</pre>", escaped(text)) }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

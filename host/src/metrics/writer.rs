@@ -1,7 +1,8 @@
 //! `metrics.jsonl`: one JSON object a line, every float with 17 significant digits and the deciding ones with their
 //! bits. Does not compute the numbers.
 //!
-//! `kind` is `train` (a step), `eval` (an evaluation) or `event` (anything else that happened at a step).
+//! `kind` is `train` (a step), `eval` (an evaluation), `hash` (what parameters and way are, at every checkpoint and at the
+//! end) or `event` (anything else that happened at a step).
 
 use serde_json::Value;
 
@@ -128,6 +129,17 @@ impl MetricsWriter {
             .json("tokens", &metrics.tokens.into())
             .json("bytes", &metrics.bytes.into())
             .json("whole", &metrics.whole.into());
+        self.stream.append(&row.line())
+    }
+
+    /// Writes what the parameters and the way to them are after `step` steps; a checkpoint's numbers.
+    ///
+    /// # Errors
+    /// D105 it cannot be written.
+    pub fn hashes(&mut self, step: u64, parameter_hash: &str, trajectory_hash: &str) -> Result<(), Fault> {
+        let row = Row::new(step, "hash")
+            .json("parameter_hash", &parameter_hash.into())
+            .json("trajectory_hash", &trajectory_hash.into());
         self.stream.append(&row.line())
     }
 
@@ -276,6 +288,7 @@ mod tests {
         writer.step(&odd).unwrap();
         let eval = EvalMetrics { step: 3, val_loss: 0.1, val_bpb: 0.2, tokens: 7, bytes: 9, whole: true };
         writer.eval(&eval).unwrap();
+        writer.hashes(3, "0a", "0b").unwrap();
         writer.event(3, "freeze", &[("layer", 0.into()), ("note", "a\nb".into())]).unwrap();
         writer.sync().unwrap();
         let text = fs::read_to_string(root.path().join(FILE)).unwrap();
@@ -287,6 +300,8 @@ mod tests {
             "\n",
             r#"{"step":3,"kind":"eval","val_loss":1.0000000000000001e-1,"val_loss_bits":"3fb999999999999a","#,
             r#""val_bpb":2.0000000000000001e-1,"val_bpb_bits":"3fc999999999999a","tokens":7,"bytes":9,"whole":true}"#,
+            "\n",
+            r#"{"step":3,"kind":"hash","parameter_hash":"0a","trajectory_hash":"0b"}"#,
             "\n",
             r#"{"step":3,"kind":"event","event":"freeze","layer":0,"note":"a\nb"}"#,
             "\n",

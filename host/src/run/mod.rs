@@ -5,12 +5,15 @@ pub mod directory;
 
 pub mod atomic;
 pub mod clock;
+pub mod cost;
+pub mod groups;
 pub mod log;
 pub mod record;
 pub mod screen;
 pub mod signals;
 pub mod stream;
 
+pub use cost::Cost;
 pub use directory::{Purpose, RunDirectory};
 pub use record::{Record, Status};
 pub use screen::Screen;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{clock::Utc, directory::RunDirectory};
+use super::{clock::Utc, cost::Cost, directory::RunDirectory, groups::GroupRecord};
 use crate::{
     fault::{Exit, Fault},
     metrics::digits::{Digits, bits},
@@ -41,6 +41,9 @@ pub struct Record {
     pub registry: RegistryRecord,
     /// Every label that runs: optimizers, projections, arch-ops.
     pub labels: Vec<LabelRecord>,
+    /// Parameter groups as they were dealt out. Versions before it was kept wrote none, here and in `cost`.
+    #[serde(default)]
+    pub groups: Vec<GroupRecord>,
     /// Decides initial weights, batches and dropout.
     pub seed: u64,
     /// Where tensors live, as used: `cpu`, `cuda:0`.
@@ -65,6 +68,9 @@ pub struct Record {
     pub parameter_hash: Option<String>,
     /// Over step, loss and gradient norm of every step so far.
     pub trajectory_hash: Option<String>,
+    /// What it took; none until it ends.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     /// What the process ended with; none while it runs.
     pub exit_code: Option<u8>,
     /// What went wrong, where something did.
@@ -218,6 +224,8 @@ impl Record {
         self.exit_code = None;
         self.result = None;
         self.parameter_hash = None;
+        self.trajectory_hash = None;
+        self.cost = None;
         self.faults.clear();
     }
 
@@ -236,7 +244,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Purpose;
+    use crate::run::{Purpose, groups::HyperRecord};
 
     fn record() -> Record {
         Record {
@@ -253,6 +261,14 @@ mod tests {
                 sha256: "00".into(),
                 fingerprint: Some("00".into()),
             }],
+            groups: vec![GroupRecord {
+                takes: "*".into(),
+                optimizer: "lion".into(),
+                tensors: 2,
+                parameters: 12,
+                state_bytes: 48,
+                hyper: vec![HyperRecord { name: "lr".into(), value: "0.1".into(), source: "flag".into() }],
+            }],
             seed: u64::MAX,
             device: "cpu".into(),
             format: "f32".into(),
@@ -265,6 +281,13 @@ mod tests {
             result: Some(ResultRecord::new(0.1, f64::NAN, Some(1.5), None)),
             parameter_hash: None,
             trajectory_hash: None,
+            cost: Some(Cost {
+                threads: 2,
+                milliseconds_per_step: Some(Digits(1.5)),
+                state_bytes: 48,
+                peak_memory_bytes: Some(4096),
+                peak_device_bytes: None,
+            }),
             exit_code: None,
             faults: Vec::new(),
             tags: BTreeMap::from([("lane".into(), "7".into())]),
@@ -299,10 +322,24 @@ mod tests {
             record.end(exit);
             assert_eq!((record.status, record.exit_code), (status, Some(exit as u8)));
             assert!(record.ended.is_some());
+            (record.trajectory_hash, record.parameter_hash) = (Some("00".into()), Some("00".into()));
             record.resume(4, vec!["host".into(), "resume".into()]);
+            assert_eq!((&record.trajectory_hash, &record.parameter_hash), (&None, &None), "they are of a later step");
             assert_eq!((record.status, record.steps_done, record.exit_code), (Status::Running, 4, None));
             assert_eq!(record.resumed.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_record_of_a_version_without_groups_and_cost_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let mut json = serde_json::to_value(record()).unwrap();
+        for name in ["groups", "cost"] {
+            assert!(json.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+        }
+        fs::write(root.path().join(FILE), json.to_string()).unwrap();
+        let read = Record::read(root.path()).unwrap();
+        assert_eq!((read.groups, read.cost), (Vec::new(), None));
     }
 
     #[test]

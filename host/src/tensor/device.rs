@@ -1,11 +1,26 @@
 //! Where tensors live: brings CUDA in where it is wanted and can be used, and says why where it cannot.
 
+use std::ffi::{c_int, c_longlong};
+
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 use crate::{
     config::settings::Device,
     fault::{Exit, Fault},
 };
+
+unsafe extern "C" {
+    fn host_peak_device_bytes(device: c_int, bytes: *mut c_longlong) -> c_int;
+}
+
+/// Most bytes that libtorch's allocator gave out on a card at a time; none on the CPU, or where it does not count.
+pub fn peak_bytes(device: tch::Device) -> Option<u64> {
+    let tch::Device::Cuda(index) = device else { return None };
+    let mut bytes: c_longlong = 0;
+    // SAFETY: a plain number goes in, `bytes` lives until the call returns, and the shim catches what libtorch throws.
+    let status = unsafe { host_peak_device_bytes(c_int::try_from(index).ok()?, &mut bytes) };
+    if status == 0 { u64::try_from(bytes).ok() } else { None }
+}
 
 /// The device that `wanted` means on this machine.
 ///

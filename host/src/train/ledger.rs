@@ -126,12 +126,16 @@ impl Ledger {
         if self.saved_step == Some(snapshot.step) && !is_best {
             return Ok(());
         }
-        self.metrics.sync()?;
-        let saved = checkpoint::save(&self.directory, snapshot, Keep { last: self.keep_last, best: is_best })?;
+        let (trajectory, metrics) = (self.trajectory.hex(), &mut self.metrics);
+        let keep = Keep { last: self.keep_last, best: is_best };
+        let saved = checkpoint::save(&self.directory, snapshot, keep, &mut |parameter_hash| {
+            metrics.hashes(snapshot.step, parameter_hash, &trajectory)?;
+            metrics.sync()
+        })?;
         tracing::debug!(step = snapshot.step, bytes = saved.bytes, "checkpoint {}", saved.path.display());
         self.record.steps_done = snapshot.step;
         self.record.parameter_hash = Some(saved.parameter_hash.clone());
-        self.record.trajectory_hash = Some(self.trajectory.hex());
+        self.record.trajectory_hash = Some(trajectory);
         self.record.write(&self.directory)?;
         self.saved_step = Some(snapshot.step);
         Ok(())

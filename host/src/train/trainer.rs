@@ -83,6 +83,11 @@ impl Trainer {
         self.optim.table()
     }
 
+    /// Bytes of optimizer state, as they are allocated.
+    pub fn state_bytes(&self) -> u64 {
+        self.optim.state_bytes()
+    }
+
     /// The network.
     pub fn model(&self) -> &Gpt {
         &self.model
