@@ -29,4 +29,7 @@ pub mod train;
 
 pub mod scaffold;
 
+pub mod doctor;
+pub mod reference;
+
 pub mod cli;
