@@ -73,7 +73,9 @@ pub enum Verb {
     /// Plugins: begin one, check that it keeps its promises, look into it
     Plugin(PluginVerbFlags),
     /// Tell whether a run could begin here: libtorch, CUDA, threads, registry, plugins, each with the way out
-    #[command(after_help = "Examples:
+    #[command(after_help = "A program that does not even start lacks libtorch itself: `cargo xtask setup`, then build again.
+
+Examples:
   host doctor
   host doctor --device cuda
   host doctor --json --registry bundle/registry.toml")]

@@ -53,7 +53,7 @@ pub fn examine(registry: &Registry, skipped: &[String], journal: &Journal) {
         let count = survey.catalogue().iter().count();
         let (what, shown) = (format!("plugin {}", plugin.id), path.display().to_string());
         let finding = match faults.0.is_empty() {
-            true => Finding::ok(what, format!("{count} labels, {shown}")),
+            true => Finding::ok(what, format!("{count} {}, {shown}", if count == 1 { "label" } else { "labels" })),
             false => Finding::unfit(what, codes(&faults), &faults),
         };
         journal.found(&finding.fact("path", shown).fact("labels", count));

@@ -27,7 +27,7 @@ pub fn page() -> String {
 fn verb(command: &Command, name: &str, page: &mut String) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim().trim_start_matches("Usage: ");
+    let usage = usage.trim().trim_start_matches("Usage: ").replace("\n       ", "\n");
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{name}`\n\n{}\n\n```\n{usage}\n```\n", sentence(&about));
     let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set() && !is_help(arg));

@@ -59,7 +59,9 @@ impl RunDirectory {
 
     fn fits(path: &Path, purpose: Purpose) -> Result<(), Fault> {
         if path.exists() && !path.is_dir() {
-            return Err(fault("D102", "run directory is not a folder").at(path.display().to_string()));
+            return Err(fault("D102", "run directory is not a folder")
+                .at(path.display().to_string())
+                .hint("give another `--run-dir`"));
         }
         match (purpose, RunDirectory::holds_a_run(path)) {
             (Purpose::New, true) => Err(fault("D101", "run directory already holds a run")

@@ -75,10 +75,15 @@ impl fmt::Display for NoCuda {
 pub fn cuda() -> Result<tch::Device, NoCuda> {
     // SAFETY: libcuda is NVIDIA's driver library; opening it runs its initializers only, and it is never closed.
     let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) };
-    std::mem::forget(driver.map_err(|error| NoCuda::NoDriver(error.to_string()))?);
+    std::mem::forget(driver.map_err(|error| NoCuda::NoDriver(reason(&error)))?);
     // SAFETY: libtorch_cuda registers its kernels with the libtorch that is already loaded, from the same folder. It is
     // found through the binary's run path and never closed, so nothing it registered dangles.
     let torch = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    std::mem::forget(torch.map_err(|error| NoCuda::NoLibrary(error.to_string()))?);
+    std::mem::forget(torch.map_err(|error| NoCuda::NoLibrary(reason(&error)))?);
     if tch::Cuda::is_available() { Ok(tch::Device::Cuda(0)) } else { Err(NoCuda::NoCard) }
+}
+
+/// What the dynamic linker says; the error itself says only that it failed.
+fn reason(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
