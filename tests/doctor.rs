@@ -84,16 +84,6 @@ fn a_sound_place_is_told_as_such_and_left_alone() {
     assert_eq!(finding(&all, "lock")["facts"]["locked"], true);
 }
 
-#[test]
-fn more_threads_than_cores_are_a_remark() {
-    let shop = workshop();
-    let finished = shop.run(&["doctor", "--device", "cpu", "--json"], &[("OMP_NUM_THREADS", "999")]).expect(0);
-    let all = findings(&finished);
-    let threads = finding(&all, "threads");
-    assert_eq!((threads["state"].as_str(), threads["facts"]["threads"].as_i64()), (Some("limited"), Some(999)));
-    assert!(threads["hint"].as_str().unwrap().contains("OMP_NUM_THREADS="));
-}
-
 /// Where there is no driver, or no card, it is a remark by default, and a fault where runs will ask for one.
 #[test]
 fn cuda_is_used_or_it_is_said_why_not() {

@@ -148,6 +148,8 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
         Start::From { directory, named } => {
             // locked and cleared of what a killed process left, before its checkpoints are looked at
             let directory = RunDirectory::open(directory, Purpose::Resume)?;
+            // Asked for when the first checkpoint is made; a fault of it is told before that.
+            checkpoint::best(&directory)?;
             let mut record = Record::read(directory.path()).unwrap_or_else(|fault| {
                 tracing::warn!("{}: it begins anew", fault.message);
                 record(prepared, &trainer, invocation)

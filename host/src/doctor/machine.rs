@@ -12,7 +12,8 @@ use super::Finding;
 /// The findings that need no child.
 pub fn findings() -> Vec<Finding> {
     let config = libtorch::config();
-    vec![program(), library(&config), instructions(&config), thread_count()]
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    vec![program(), library(&config), instructions(&config), thread_count(threads::count(), cores)]
 }
 
 fn program() -> Finding {
@@ -48,8 +49,8 @@ fn instructions(config: &str) -> Finding {
         .fact("libtorch", theirs)
 }
 
-fn thread_count() -> Finding {
-    let (threads, cores) = (threads::count(), std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+/// libtorch counts the machine's cores, and knows nothing of a share of them that this process is given.
+fn thread_count(threads: usize, cores: usize) -> Finding {
     let text = format!("{threads} threads for {cores} cores");
     let finding = match threads > cores {
         true => {
@@ -59,4 +60,25 @@ fn thread_count() -> Finding {
         false => Finding::ok("threads", text),
     };
     finding.fact("threads", threads).fact("cores", cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::State, *};
+
+    #[test]
+    fn more_threads_than_cores_are_a_remark() {
+        for (threads, cores, state) in [(1, 4, State::Ok), (4, 4, State::Ok), (5, 4, State::Limited)] {
+            let finding = thread_count(threads, cores);
+            assert_eq!(finding.state, state, "{threads} {cores}");
+            assert_eq!(finding.hint.is_some(), state == State::Limited);
+        }
+    }
+
+    #[test]
+    fn this_machine_is_told_and_fit_to_test_on() {
+        let findings = findings();
+        assert_eq!(findings.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(), ["host", "libtorch", "instructions", "threads"]);
+        assert!(findings.iter().all(|one| one.state != State::Unfit), "{findings:?}");
+    }
 }
