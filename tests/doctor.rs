@@ -65,7 +65,9 @@ fn a_sound_place_is_told_as_such_and_left_alone() {
     assert!(libtorch["version"].as_str().unwrap().starts_with("2."), "{libtorch}");
     assert!(Path::new(libtorch["folder"].as_str().unwrap()).join("libtorch_cpu.so").exists());
     assert_eq!(finding(&all, "threads")["facts"]["threads"], 1, "OMP_NUM_THREADS is 1 here");
-    assert!(["baseline", "avx2", "avx512"].contains(&finding(&all, "instructions")["facts"]["rules"].as_str().unwrap()));
+    assert!(
+        ["baseline", "avx2", "avx512"].contains(&finding(&all, "instructions")["facts"]["rules"].as_str().unwrap())
+    );
     assert_eq!(finding(&all, "lock")["facts"]["locked"], false);
     assert_eq!(finding(&all, "plugin sign")["state"], "ok");
     let optimizers = fs::read_to_string(registry()).unwrap().matches("[[optimizer]]").count();
@@ -96,7 +98,8 @@ fn cuda_is_used_or_it_is_said_why_not() {
         assert_eq!(cuda["state"], "limited");
         assert!(["no-driver", "no-library", "no-card"].contains(&cuda["facts"]["why"].as_str().unwrap()));
         assert!(!cuda["hint"].as_str().unwrap().is_empty());
-        let finished = shop.run(&["doctor", "--device", "cuda", "--json"], &[]).expect(10).says(&["error[E001]", "hint:"]);
+        let finished =
+            shop.run(&["doctor", "--device", "cuda", "--json"], &[]).expect(10).says(&["error[E001]", "hint:"]);
         assert_eq!(wrong(&findings(&finished)), [("cuda".to_string(), "E001".to_string())]);
     }
 }
@@ -134,9 +137,12 @@ fn a_driver_that_misbehaves_is_a_finding() {
 #[test]
 fn a_registry_that_cannot_be_read_is_told_and_all_else_with_it() {
     let shop = workshop();
-    for (text, code) in [("colour = 1\n", "R003"), ("", "R006"), ("[[optimizer]]\nlabel = \"x\"\nplugin = \"y\"\n", "R005")] {
+    for (text, code) in
+        [("colour = 1\n", "R003"), ("", "R006"), ("[[optimizer]]\nlabel = \"x\"\nplugin = \"y\"\n", "R005")]
+    {
         shop.write("registry.toml", text);
-        let finished = shop.run(&["doctor", "--device", "cpu", "--json"], &[]).expect(4).says(&[&format!("error[{code}]")]);
+        let finished =
+            shop.run(&["doctor", "--device", "cpu", "--json"], &[]).expect(4).says(&[&format!("error[{code}]")]);
         let all = findings(&finished);
         assert!(wrong(&all).contains(&("registry".to_string(), code.to_string())), "{all:#?}");
         assert_eq!(finding(&all, "libtorch")["state"], "ok");
@@ -194,6 +200,7 @@ fn a_library_that_is_not_the_locked_one_is_told() {
     let mut bytes = fs::read(library("sign")).unwrap();
     bytes.push(0);
     replace(&shop, "libsign.so", Some(&bytes));
-    let finished = shop.run(&["doctor", "--device", "cpu", "--json"], &[]).expect(4).says(&["error[R013]", "registry diff"]);
+    let finished =
+        shop.run(&["doctor", "--device", "cpu", "--json"], &[]).expect(4).says(&["error[R013]", "registry diff"]);
     assert_eq!(wrong(&findings(&finished)), [("plugin sign".to_string(), "R013".to_string())]);
 }

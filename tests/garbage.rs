@@ -80,10 +80,50 @@ enum Change {
 
 /// Words that mean something somewhere.
 const WORDS: [&str; 44] = [
-    "", "0", "1", "-1", "1e999", "-0.0", "nan", "inf", "true", "false", "\"\"", "\" \"", "[]", "{}", "[[]]", "[1, \"a\"]",
-    "99999999999999999999", "18446744073709551615", "4294967296", "0x10", "0b1", "1979-05-27T07:32:00Z", "'''", "\"\"\"",
-    "\"\\u0000\"", "\"\\n\"", "adamw", "\"adamw\"", "\"lion\"", "\"muon\"", "\"/dev/null\"", "\"../..\"", "\"*\"", "=", "[",
-    "]]", "[optimizer]", "[[group]]", "[[optimizer]]", "[plugins]", "#", "a.b.c = 1", "\u{feff}", "é = \"日本\"",
+    "",
+    "0",
+    "1",
+    "-1",
+    "1e999",
+    "-0.0",
+    "nan",
+    "inf",
+    "true",
+    "false",
+    "\"\"",
+    "\" \"",
+    "[]",
+    "{}",
+    "[[]]",
+    "[1, \"a\"]",
+    "99999999999999999999",
+    "18446744073709551615",
+    "4294967296",
+    "0x10",
+    "0b1",
+    "1979-05-27T07:32:00Z",
+    "'''",
+    "\"\"\"",
+    "\"\\u0000\"",
+    "\"\\n\"",
+    "adamw",
+    "\"adamw\"",
+    "\"lion\"",
+    "\"muon\"",
+    "\"/dev/null\"",
+    "\"../..\"",
+    "\"*\"",
+    "=",
+    "[",
+    "]]",
+    "[optimizer]",
+    "[[group]]",
+    "[[optimizer]]",
+    "[plugins]",
+    "#",
+    "a.b.c = 1",
+    "\u{feff}",
+    "é = \"日本\"",
 ];
 
 fn word() -> impl Strategy<Value = String> {
@@ -358,11 +398,7 @@ fn the_program_ends_with_a_documented_code_whatever_it_is_told() {
         (text(&["sample", "/proc/self"]), Vec::new(), None),
         // Sizes that no machine holds, or whose product no number does.
         (text(&["train", "--dry-run", "--hidden", "65536", "--set", "model.n_head=1000"]), Vec::new(), None),
-        (
-            text(&["train", "--config", "tiny.toml", "--dry-run", "--set", "model.block_size=1048576"]),
-            Vec::new(),
-            None,
-        ),
+        (text(&["train", "--config", "tiny.toml", "--dry-run", "--set", "model.block_size=1048576"]), Vec::new(), None),
     ];
     // A sample of the inputs above, as people would give them.
     let mut runner = TestRunner::new_with_rng(cases(1), TestRng::deterministic_rng(RngAlgorithm::ChaCha));

@@ -67,7 +67,13 @@ fn bash_completes_verbs_flags_labels_and_words() {
     let script = shop.run(&["generate", "completions", "bash"], &[]).expect(0).stdout;
     shop.write("completions.bash", script);
     let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<BTreeSet<_>>();
-    assert!(offered(&shop, "host ").is_superset(&words(&["train", "resume", "doctor", "generate", "--list-optimizers"])));
+    assert!(offered(&shop, "host ").is_superset(&words(&[
+        "train",
+        "resume",
+        "doctor",
+        "generate",
+        "--list-optimizers"
+    ])));
     assert_eq!(offered(&shop, "host tr"), words(&["train"]));
     assert_eq!(offered(&shop, "host train --attn"), words(&["--attn-layers"]));
     assert_eq!(offered(&shop, "host train --optimizer li"), words(&["lion"]));
@@ -90,7 +96,9 @@ fn completions_need_no_registry_unless_one_is_named() {
         assert_eq!(output.status.code(), Some(0), "{shell}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("attn-layers"), "{shell}");
     }
-    assert!(String::from_utf8_lossy(&run(&["generate", "completions", "bash"]).stderr).contains("labels are not completed"));
+    assert!(
+        String::from_utf8_lossy(&run(&["generate", "completions", "bash"]).stderr).contains("labels are not completed")
+    );
     let output = run(&["generate", "completions", "bash", "--registry", "none.toml"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(output.stdout.is_empty());

@@ -156,8 +156,12 @@ fn a_kill_in_the_middle_of_a_line_costs_no_line() {
             return assert_eq!(shop.hash("run"), whole, "{file}");
         }
         resumes(&shop, "run", &whole, file);
-        let steps: Vec<u64> =
-            shop.metrics("run").iter().filter(|line| line["kind"] == "train").filter_map(|l| l["step"].as_u64()).collect();
+        let steps: Vec<u64> = shop
+            .metrics("run")
+            .iter()
+            .filter(|line| line["kind"] == "train")
+            .filter_map(|l| l["step"].as_u64())
+            .collect();
         assert_eq!(steps, (1..=6).collect::<Vec<_>>(), "{file}: every step is in the metrics once");
     });
 }
@@ -405,7 +409,8 @@ fn a_second_process_is_told_who_holds_the_run() {
     }
     let holder = format!("process: {}", first.id());
     let train = ["train", "--config", "long.toml", "--run-dir", "run"];
-    for args in [&train[..], &["resume", "run"], &[&train[..], &["--resume"]].concat(), &["resume", "run/checkpoints"]] {
+    for args in [&train[..], &["resume", "run"], &[&train[..], &["--resume"]].concat(), &["resume", "run/checkpoints"]]
+    {
         shop.run(args, &[]).expect(8).says(&["error[D103]", &holder, "hint: wait for it to end"]);
     }
     // Reading does not need the lock, and the first was not disturbed.

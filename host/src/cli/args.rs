@@ -9,7 +9,8 @@ use clap::{
 };
 
 use super::{
-    doctor_args::DoctorFlags, generate_args::GenerateFlags, plugin_args::PluginVerbFlags, registry_args::RegistryVerbFlags,
+    doctor_args::DoctorFlags, generate_args::GenerateFlags, plugin_args::PluginVerbFlags,
+    registry_args::RegistryVerbFlags,
 };
 use crate::{
     config::{
@@ -73,12 +74,14 @@ pub enum Verb {
     /// Plugins: begin one, check that it keeps its promises, look into it
     Plugin(PluginVerbFlags),
     /// Tell whether a run could begin here: libtorch, CUDA, threads, registry, plugins, each with the way out
-    #[command(after_help = "A program that does not even start lacks libtorch itself: `cargo xtask setup`, then build again.
+    #[command(
+        after_help = "A program that does not even start lacks libtorch itself: `cargo xtask setup`, then build again.
 
 Examples:
   host doctor
   host doctor --device cuda
-  host doctor --json --registry bundle/registry.toml")]
+  host doctor --json --registry bundle/registry.toml"
+    )]
     Doctor(DoctorFlags),
     /// Files made from this program: completions, manual pages, reference pages
     Generate(GenerateFlags),

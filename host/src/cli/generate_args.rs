@@ -20,13 +20,15 @@ pub struct GenerateFlags {
 #[derive(Clone, Debug, Subcommand)]
 pub enum GenerateVerb {
     /// Print a script that completes verbs, flags and their values in a shell
-    #[command(after_help = "Labels and presets are those of the moment: after a change of the registry, generate again.
+    #[command(
+        after_help = "Labels and presets are those of the moment: after a change of the registry, generate again.
 
 Examples:
   host generate completions bash > ~/.local/share/bash-completion/completions/host
   host generate completions zsh > ~/.zfunc/_host
   host generate completions fish > ~/.config/fish/completions/host.fish
-  host generate completions bash --registry bundle/registry.toml")]
+  host generate completions bash --registry bundle/registry.toml"
+    )]
     Completions(CompletionsFlags),
     /// Print the manual page of the program, or write a page for every verb
     #[command(after_help = "Examples:

@@ -18,14 +18,16 @@ pub fn findings() -> Vec<Finding> {
 
 fn program() -> Finding {
     let versions = Versions::of_this_program();
-    let path = std::env::current_exe().map_or_else(|_| "a path that is not known".into(), |path| path.display().to_string());
+    let path =
+        std::env::current_exe().map_or_else(|_| "a path that is not known".into(), |path| path.display().to_string());
     let text = format!("{} ({}), sdk {}, at {path}", versions.host, versions.rustc, versions.sdk);
     Finding::ok("host", text).fact("version", versions.host).fact("sdk", versions.sdk).fact("path", path)
 }
 
 fn library(config: &str) -> Finding {
     let version = libtorch::version(config).unwrap_or("unknown");
-    let folder = libtorch::folder().map_or_else(|| "a folder that is not known".into(), |path| path.display().to_string());
+    let folder =
+        libtorch::folder().map_or_else(|| "a folder that is not known".into(), |path| path.display().to_string());
     let (built, text) = (libtorch::BUILT_AGAINST, format!("{version} in {folder}"));
     let unfit = |message: String, hint: &str| {
         let fault = Fault::new("E006", Exit::Environment, message).at(folder.clone()).hint(hint);
@@ -78,7 +80,10 @@ mod tests {
     #[test]
     fn this_machine_is_told_and_fit_to_test_on() {
         let findings = findings();
-        assert_eq!(findings.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(), ["host", "libtorch", "instructions", "threads"]);
+        assert_eq!(
+            findings.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(),
+            ["host", "libtorch", "instructions", "threads"]
+        );
         assert!(findings.iter().all(|one| one.state != State::Unfit), "{findings:?}");
     }
 }

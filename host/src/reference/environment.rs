@@ -26,10 +26,22 @@ const OTHERS: [(&str, &str, &str); 9] = [
     ("CLICOLOR", "host", "0: no colours"),
     ("OMP_NUM_THREADS", "libtorch", "threads of an operation; without it as many as there are cores"),
     ("CUDA_VISIBLE_DEVICES", "CUDA driver", "the cards that can be seen, the first of which is used"),
-    ("XDG_CACHE_HOME", "host", "compiled CUDA kernels are kept in `trainer/kernels` below it; without it below `~/.cache`"),
+    (
+        "XDG_CACHE_HOME",
+        "host",
+        "compiled CUDA kernels are kept in `trainer/kernels` below it; without it below `~/.cache`",
+    ),
     ("HOME", "host", "for `~/.cache`, where `XDG_CACHE_HOME` is not set"),
-    ("TMPDIR", "host", "where `host plugin check` and `host registry lock --conformance` keep the journals of their checks"),
-    ("LIBTORCH", "the build, xtask", "folder of a libtorch to build against instead of `.libtorch/`; a built program reads it no more"),
+    (
+        "TMPDIR",
+        "host",
+        "where `host plugin check` and `host registry lock --conformance` keep the journals of their checks",
+    ),
+    (
+        "LIBTORCH",
+        "the build, xtask",
+        "folder of a libtorch to build against instead of `.libtorch/`; a built program reads it no more",
+    ),
 ];
 
 /// The page.

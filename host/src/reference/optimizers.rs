@@ -51,7 +51,8 @@ fn section(loaded: &Loaded, page: &mut String) -> Result<(), Fault> {
     let _ = writeln!(page, "- state: {}", state(loaded)?);
     let _ = writeln!(page, "- plugin: `{}`", entry.plugin);
     if let Some(portable) = loaded.portable()? {
-        let _ = writeln!(page, "- bits: {}", if portable { "the same on every device" } else { "differ between devices" });
+        let _ =
+            writeln!(page, "- bits: {}", if portable { "the same on every device" } else { "differ between devices" });
     }
     if let Some(other) = &entry.same_rule_as {
         let _ = writeln!(page, "- the same rule as `{other}`");

@@ -162,9 +162,10 @@ pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Fault {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             ("cannot write here", "make it writable, or give another `--run-dir`")
         }
-        io::ErrorKind::FileTooLarge => {
-            ("a file is larger than the system allows", "raise the limit, such as `ulimit -f`, then go on with `host resume`")
-        }
+        io::ErrorKind::FileTooLarge => (
+            "a file is larger than the system allows",
+            "raise the limit, such as `ulimit -f`, then go on with `host resume`",
+        ),
         _ => ("cannot write", "give another `--run-dir`"),
     };
     fault("D105", message).at(path.display().to_string()).note("system", error.to_string()).hint(hint)
