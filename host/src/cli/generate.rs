@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::config::KNOBS;
 
-    const REGISTRY: &str = "[plugins]\np = \"p\"\n[[optimizer]]\nlabel = \"lion\"\nplugin = \"p\"\n\
+    const REGISTRY: &str = "[plugins]\np = \"p\"\n[[optimizer]]\nlabel = \"tiger\"\nplugin = \"p\"\n\
         [[projection]]\nlabel = \"sideways\"\nplugin = \"p\"\n";
 
     fn registry() -> (tempfile::TempDir, Registry) {
@@ -135,12 +135,12 @@ mod tests {
             }
             // The generators of these two shells complete no values.
             if !matches!(shell, Shell::Elvish | Shell::PowerShell) {
-                assert!(script.contains("lion"), "{shell}");
+                assert!(script.contains("tiger"), "{shell}");
                 assert!(script.contains("nanogpt-cpu"), "{shell}");
             }
             assert!(!script.contains("check-one"), "{shell}");
         }
-        assert!(!script(Shell::Bash, None).contains("lion"));
+        assert!(!script(Shell::Bash, None).contains("tiger"));
     }
 
     #[test]

@@ -93,8 +93,8 @@ mod tests {
                     asked(&path, all);
                 } else if let Ok(text) = fs::read_to_string(&path) {
                     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-                    for call in ["env::var(", "env::var_os(", "absolute("] {
-                        let names = code.split(&format!("{call}\"")).skip(1);
+                    for call in ["env::var(\"", "env::var_os(\"", "absolute(\""] {
+                        let names = code.split(call).skip(1);
                         all.extend(names.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())));
                     }
                 }
