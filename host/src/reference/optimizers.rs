@@ -27,7 +27,7 @@ pub fn page(registry: &Registry) -> Result<String, Faults> {
     let mut page = INTRODUCTION.to_string();
     if let Some(default) = registry.default_optimizer() {
         // Writing to a String cannot fail.
-        let _ = write!(page, "Where no source names one it is `{default}`.\n");
+        let _ = writeln!(page, "Where no source names one it is `{default}`.");
     }
     page += "\n| label | aliases | state | summary |\n|---|---|---|---|\n";
     for loaded in catalogue.iter() {
