@@ -4,8 +4,8 @@
 //! What can bring a process down (opening CUDA, opening plugins) is looked at by child processes, so that a plugin which
 //! aborts or a driver which hangs is a finding and not the end of the report.
 //!
-//! Reading order: [`Finding`] is one row; [`machine`] looks at libtorch and the processor; [`cuda`] and [`plugins`] are the
-//! parts of the children, which [`child`] starts.
+//! Reading order: [`Finding`] is one row; `machine` looks at libtorch and the processor; `cuda` and `plugins` are the parts
+//! of the children, which `child` starts.
 
 mod finding;
 
