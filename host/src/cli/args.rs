@@ -77,6 +77,8 @@ pub enum Verb {
     #[command(
         after_help = "A program that does not even start lacks libtorch itself: `cargo xtask setup`, then build again.
 
+Ends with 0 where runs can begin, with 4 where the registry or a plugin keeps them from it, with 10 where the environment does.
+
 Examples:
   host doctor
   host doctor --device cuda

@@ -1,4 +1,5 @@
 //! `host doctor`: prints what `doctor/` finds.
+//! Looks at nothing itself.
 
 use super::{doctor_args::DoctorFlags, stdout};
 use crate::{

@@ -12,7 +12,7 @@ pub struct DoctorFlags {
     /// What runs will ask for: with cuda a card that cannot be used is a fault, with cpu none is looked for
     #[arg(long, value_name = "WORD", default_value = "auto", value_parser = PossibleValuesParser::new(DEVICES))]
     pub device: String,
-    /// Print JSON for machines
+    /// Print JSON for machines: `fit`, `exit_code` and `findings`, each with `what`, `state`, `text`, `hint`, `facts` and `faults`
     #[arg(long)]
     pub json: bool,
     /// Registry.

@@ -1,4 +1,5 @@
 //! `docs/reference/cli.md`: every verb with its flags, from the definition of the command line.
+//! Explains nothing that the flags do not say themselves.
 
 use std::fmt::Write;
 

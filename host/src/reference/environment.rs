@@ -1,4 +1,5 @@
 //! `docs/reference/environment.md`: every variable that is read.
+//! What the value of a knob may be stands on `configuration.md`.
 
 use std::fmt::Write;
 

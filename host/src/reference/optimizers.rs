@@ -1,4 +1,5 @@
 //! `docs/reference/optimizers.md`: every optimizer of the registry, as its plugin tells it.
+//! Adds nothing to what plugins and registry say.
 
 use std::fmt::Write;
 
