@@ -1,4 +1,4 @@
-//! Lets every target find libtorch at run time, and compiles the shim to libtorch's threads, streams and memory.
+//! Lets every target find libtorch at run time, and compiles the shim to libtorch's threads, streams, memory and version.
 //! Does not look for libtorch itself: torch-sys did, and says where.
 
 use std::{
@@ -18,7 +18,7 @@ fn main() {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .files(["shim/parallel.cpp", "shim/cuda_stream.cpp", "shim/device_memory.cpp"])
+        .files(["shim/parallel.cpp", "shim/cuda_stream.cpp", "shim/device_memory.cpp", "shim/libtorch.cpp"])
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         // ATen's headers start threads by OpenMP only where it is switched on.

@@ -35,6 +35,25 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// Every way to end.
+    pub const ALL: [Exit; 13] = [
+        Exit::Ok,
+        Exit::Bug,
+        Exit::Usage,
+        Exit::Config,
+        Exit::Registry,
+        Exit::Plugin,
+        Exit::Check,
+        Exit::Diverged,
+        Exit::Data,
+        Exit::Cells,
+        Exit::Environment,
+        Exit::Stopped,
+        Exit::Interrupted,
+    ];
+}
+
 /// One fault, as it is shown:
 ///
 /// ```text

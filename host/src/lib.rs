@@ -3,6 +3,7 @@
 //! Modules in reading order; see ARCHITECTURE.md for the map and the invariants.
 
 pub mod fault;
+pub mod text_file;
 
 pub mod config;
 pub mod registry;
@@ -30,5 +31,8 @@ pub mod train;
 pub mod compare;
 
 pub mod scaffold;
+
+pub mod doctor;
+pub mod reference;
 
 pub mod cli;

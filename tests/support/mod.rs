@@ -2,6 +2,7 @@
 // Every test binary has a copy of this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod faulty_disk;
 pub mod plugins;
 pub mod rules;
 mod workshop;

@@ -121,8 +121,9 @@ impl Workshop {
             .env("OMP_NUM_THREADS", "1")
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
-        // what is made of finished runs needs no registry
-        let wanted = args.first().is_none_or(|verb| verb.as_ref() != "sample" && verb.as_ref() != "compare");
+        // a sample, a comparison of finished runs and a manual need no registry
+        let word = |index: usize| args.get(index).map(|word| word.as_ref().to_string_lossy().into_owned());
+        let wanted = !matches!(word(0).as_deref(), Some("sample" | "compare")) && word(1).as_deref() != Some("man");
         if wanted && !named && !self.path().join("registry.toml").exists() {
             command.arg("--registry").arg(registry());
         }

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-/// A bug of this program.
-pub const BUG: u8 = 1;
 /// The command line was not understood.
 pub const USAGE: u8 = 2;
 /// A check failed.

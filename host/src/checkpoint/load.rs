@@ -40,6 +40,12 @@ pub fn find(path: &Path) -> Result<PathBuf, Fault> {
     Err(none_at(path))
 }
 
+/// The run directory that a checkpoint's folder lies in, absolute.
+pub fn run_of(checkpoint: &Path) -> PathBuf {
+    let path = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
+    path.ancestors().nth(2).unwrap_or(&path).to_owned()
+}
+
 /// The checkpoint that a run directory would go on from; none where it has none yet.
 ///
 /// # Errors
@@ -65,7 +71,7 @@ fn none_at(path: &Path) -> Fault {
 pub fn load(path: &Path) -> Result<Snapshot, Fault> {
     read(path).map_err(|fault| match fault.hint {
         None => match previous(path) {
-            Some(previous) => fault.hint(format!("`--resume={}` goes on from the one before", previous.display())),
+            Some(previous) => fault.hint(format!("`host resume {}` goes on from the one before", previous.display())),
             None => fault.hint("there is no other whole checkpoint beside it; begin again in another run directory"),
         },
         Some(_) => fault,

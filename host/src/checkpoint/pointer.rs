@@ -56,9 +56,11 @@ pub(super) fn named(folder: &Path, name: &str) -> Result<Option<u64>, Fault> {
                 .at(path.display().to_string())
                 .note("names", text.escape_debug().to_string());
             fault = match others.last() {
+                // Only what is kept depends on it, and the next best checkpoint writes it again.
+                _ if name == BEST => fault.hint(format!("remove the file, then go on: `rm {}`", path.display())),
                 Some(last) => fault
                     .note("checkpoints", others.join(", "))
-                    .hint(format!("`--resume={}` goes on from there", folder.join(last).display())),
+                    .hint(format!("`host resume {}` goes on from there", folder.join(last).display())),
                 None => fault.hint("there is no checkpoint; begin in another run directory"),
             };
             Err(fault)

@@ -8,7 +8,10 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::{compare_args::CompareFlags, plugin_args::PluginVerbFlags, registry_args::RegistryVerbFlags};
+use super::{
+    compare_args::CompareFlags, doctor_args::DoctorFlags, generate_args::GenerateFlags, plugin_args::PluginVerbFlags,
+    registry_args::RegistryVerbFlags,
+};
 use crate::{
     config::{
         Flags, KNOBS, Knob, Value,
@@ -50,7 +53,8 @@ pub enum Verb {
     Train(Box<TrainFlags>),
     /// Continue a stopped run from its last checkpoint, with its own settings
     #[command(after_help = "Examples:
-  host resume runs/2026-01-31-muon-1337")]
+  host resume runs/2026-01-31-muon-1337
+  host resume runs/2026-01-31-muon-1337/checkpoints/step-00000500")]
     Resume(ResumeFlags),
     /// Print text that a trained network writes
     #[command(after_help = "Examples:
@@ -71,6 +75,20 @@ pub enum Verb {
     Registry(RegistryVerbFlags),
     /// Plugins: begin one, check that it keeps its promises, look into it
     Plugin(PluginVerbFlags),
+    /// Tell whether a run could begin here: libtorch, CUDA, threads, registry, plugins, each with the way out
+    #[command(
+        after_help = "A program that does not even start lacks libtorch itself: `cargo xtask setup`, then build again.
+
+Ends with 0 where runs can begin, with 4 where the registry or a plugin keeps them from it, with 10 where the environment does.
+
+Examples:
+  host doctor
+  host doctor --device cuda
+  host doctor --json --registry bundle/registry.toml"
+    )]
+    Doctor(DoctorFlags),
+    /// Files made from this program: completions, manual pages, reference pages
+    Generate(GenerateFlags),
 }
 
 /// Lists, which need no verb.
@@ -154,8 +172,8 @@ impl Resume {
 /// Flags of `host resume`.
 #[derive(Args, Clone, Debug)]
 pub struct ResumeFlags {
-    /// Run directory
-    #[arg(value_name = "RUN-DIR", value_hint = ValueHint::DirPath)]
+    /// Run directory, or one of its checkpoints
+    #[arg(value_name = "RUN-DIR|CHECKPOINT", value_hint = ValueHint::DirPath)]
     pub run_dir: PathBuf,
     /// Registry.
     #[command(flatten)]

@@ -152,14 +152,9 @@ fn facts(loaded: &Loaded, registry: &Registry) -> Result<Vec<(&'static str, Stri
 
 fn hyper_rows(loaded: &Loaded) -> Vec<Vec<String>> {
     let rows = loaded.schema().iter().zip(loaded.defaults()).map(|(schema, default)| {
-        let range = match schema.kind.as_str() {
-            "flag" => "true, false".to_string(),
-            "choice" => schema.choices.iter().map(|choice| choice.as_str()).collect::<Vec<_>>().join(", "),
-            _ => format!("{} to {}", hyper::plain(schema.low), hyper::plain(schema.high)),
-        };
         let (name, meaning) = (schema.name.to_string(), schema.meaning.to_string());
         let from = loaded.default_source(&name).to_string();
-        vec![name, hyper::text(schema, default), from, range, meaning]
+        vec![name, hyper::text(schema, default), from, hyper::range(schema), meaning]
     });
     rows.collect()
 }

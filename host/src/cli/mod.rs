@@ -7,6 +7,10 @@ mod compare;
 pub mod compare_args;
 mod config_show;
 mod describe;
+mod doctor;
+pub mod doctor_args;
+mod generate;
+pub mod generate_args;
 mod list;
 pub mod plugin_args;
 mod plugin_new;
@@ -96,6 +100,8 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
                 Ok(Exit::Ok)
             }
         },
+        Some(Verb::Doctor(flags)) => doctor::doctor(&flags, find(&flags.registry)),
+        Some(Verb::Generate(flags)) => generate::generate(&flags.verb).map(|()| Exit::Ok),
         None => {
             let lists = cli.lists;
             let kind = match (lists.list_optimizers, lists.list_projections) {

@@ -1,8 +1,6 @@
 //! `host sample`: text that a trained network writes.
 //! Needs no data and no plugin: the vocabulary is in the checkpoint.
 
-use std::path::Path;
-
 use super::{Invocation, args::SampleFlags, stdout};
 use crate::{
     checkpoint,
@@ -21,7 +19,7 @@ use crate::{
 /// A checkpoint that is missing or damaged, or a prompt outside the vocabulary.
 pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let path = checkpoint::find(&flags.from)?;
-    let run = path.ancestors().nth(2).unwrap_or(Path::new("."));
+    let run = checkpoint::run_of(&path);
     let settings = config::recorded(&run.join(CONFIG), &invocation.cwd)?.settings;
     let snapshot = checkpoint::load(&path)?;
     let progress = Progress::from_state(snapshot.state)?;

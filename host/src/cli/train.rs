@@ -70,9 +70,12 @@ pub fn train(flags: &TrainFlags, invocation: &Invocation) -> anyhow::Result<Exit
 pub fn resume(flags: &ResumeFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let start = start(Some(&Resume::Path(flags.run_dir.clone())), None)?;
     let Start::From { directory, .. } = &start else { unreachable!("a path is a place to go on from") };
-    let recorded = Record::read(directory)?;
+    // The registry of the record; one that is named is looked in even where the record is damaged.
+    let registry = match &flags.registry.registry {
+        Some(registry) => registry.clone(),
+        None => PathBuf::from(Record::read(directory)?.registry.path),
+    };
     let told = config::for_resume(&directory.join(CONFIG), &invocation.variables, &invocation.cwd);
-    let registry = flags.registry.registry.clone().unwrap_or_else(|| PathBuf::from(&recorded.registry.path));
     let prepared = prepare(told, Some(&registry), flags.registry.plugin_dir.as_deref())?;
     run(&prepared, start, invocation)
 }
@@ -97,7 +100,7 @@ fn start(resume: Option<&Resume>, directory: Option<&Path>) -> Result<Start, Fau
                 true => (path.clone(), None),
                 false => {
                     let checkpoint = checkpoint::find(path)?;
-                    (checkpoint.ancestors().nth(2).unwrap_or(path).to_owned(), Some(checkpoint))
+                    (checkpoint::run_of(&checkpoint), Some(checkpoint))
                 }
             };
             let same = |other: &Path| matches!((other.canonicalize(), run.canonicalize()), (Ok(a), Ok(b)) if a == b);
@@ -148,7 +151,12 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
         Start::From { directory, named } => {
             // locked and cleared of what a killed process left, before its checkpoints are looked at
             let directory = RunDirectory::open(directory, Purpose::Resume)?;
-            let mut record = Record::read(directory.path())?;
+            // Asked for when the first checkpoint is made; a fault of it is told before that.
+            checkpoint::best(&directory)?;
+            let mut record = Record::read(directory.path()).unwrap_or_else(|fault| {
+                tracing::warn!("{}: it begins anew", fault.message);
+                record(prepared, &trainer, invocation)
+            });
             if let Some(checkpoint) = checkpoint_of(directory.path(), named.as_ref())? {
                 trainer.restore(checkpoint::load(&checkpoint)?)?;
                 checkpoint::go_on_from(&directory, trainer.progress().step)?;

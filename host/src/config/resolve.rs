@@ -16,7 +16,10 @@ use super::{
     value::Value,
     variables::{self, Variables},
 };
-use crate::fault::{Faults, nearest};
+use crate::{
+    fault::{Faults, nearest},
+    text_file,
+};
 
 /// Settings, and where each of them came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,7 +150,7 @@ fn read_file(cwd: &Path, layers: &mut Layers, faults: &mut Faults) -> Option<Pat
     let said = layers.winner("config")?.clone();
     let path = said.value.path();
     let name = shown(&path, cwd);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match text_file::read(&path) {
         Ok(text) => text,
         Err(error) => {
             let fault = faults::fault(faults::FILE_UNREADABLE, format!("configuration file `{name}`: {error}"))

@@ -116,7 +116,7 @@ fn run(order: &Order, job: Option<(&str, u8)>) -> Result<Told, Fault> {
 }
 
 /// The status, or none where the time was up; nothing of the child is left then.
-fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
@@ -133,7 +133,8 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-fn ended(status: ExitStatus) -> String {
+/// How it ended, in words.
+pub(crate) fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended itself with exit code {code}"),
         (_, Some(signal)) => format!("was ended by signal {signal}{}", signal_name(signal)),

@@ -191,12 +191,17 @@ impl Registry {
 
     /// Tries every label and keeps what is wrong beside it.
     pub fn survey(&self) -> Survey {
-        self.survey_by(|_| true, self.lock(), |plugin| self.open_library(plugin, self.lock()))
+        self.survey_where(|_| true)
     }
 
     /// Tries every label of one kind.
     pub fn survey_kind(&self, kind: Kind) -> Survey {
-        self.survey_by(|entry| entry.kind == kind, self.lock(), |plugin| self.open_library(plugin, self.lock()))
+        self.survey_where(|entry| entry.kind == kind)
+    }
+
+    /// Tries the labels of the chosen entries.
+    pub fn survey_where(&self, chosen: impl Fn(&Entry) -> bool) -> Survey {
+        self.survey_by(chosen, self.lock(), |plugin| self.open_library(plugin, self.lock()))
     }
 
     /// As [`Registry::survey`], with libraries that differ from the lock: to tell what changed, and to lock anew.

@@ -104,6 +104,15 @@ pub fn plain(value: f64) -> String {
     }
 }
 
+/// What a hyper-parameter may be, for a person.
+pub fn range(hyper: &HyperDescriptor) -> String {
+    match hyper.kind.as_str() {
+        "flag" => "true, false".to_string(),
+        "choice" => hyper.choices.iter().map(|choice| choice.as_str()).collect::<Vec<_>>().join(", "),
+        _ => format!("{} to {}", plain(hyper.low), plain(hyper.high)),
+    }
+}
+
 /// A value as it stands in TOML.
 pub fn written(value: &HyperValue) -> String {
     match value {

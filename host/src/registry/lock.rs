@@ -10,7 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fault::{Exit, Fault};
+use crate::{
+    fault::{Exit, Fault},
+    text_file,
+};
 
 /// Whether the libraries of a registry are vouched for; kept in the run record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +121,7 @@ pub fn path_beside(registry: &Path) -> PathBuf {
 /// R014 where a file is there that cannot be read as a lock.
 pub fn read(registry: &Path) -> Result<Option<(Lock, LockState)>, Fault> {
     let path = path_beside(registry);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match text_file::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(&path, &error.to_string())),

@@ -38,6 +38,7 @@
 //! | R025 | 4 | a label is not the one that `registry.lock` names |
 //! | R026 | 4 | the library to be checked, or the label in it, is not there (found by `conformance`) |
 //! | R030 | 6 | `registry.lock` no longer tells what is there (`host registry diff`) |
+//! | R035 | 4 | a library ended the process in which it was opened (found by `doctor`) |
 //! | P001 | 5 | a plugin panicked |
 //! | P002 | 5 | a plugin reported an error |
 //! | P003 | 5 | a plugin was called again after a panic, or answered with an unknown status |

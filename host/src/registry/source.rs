@@ -13,7 +13,10 @@ use super::{
     lock::{self, Lock},
     parse::{self, Document},
 };
-use crate::fault::{Exit, Fault, Faults, nearest};
+use crate::{
+    fault::{Exit, Fault, Faults, nearest},
+    text_file,
+};
 
 /// File name of a registry.
 const FILE: &str = "registry.toml";
@@ -71,7 +74,7 @@ impl Registry {
     /// R002 where it cannot be read; every fault of the file and of its lock.
     pub fn open(path: &Path) -> Result<Registry, Faults> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = text_file::read(path).map_err(|error| {
             Fault::new("R002", Exit::Registry, "the registry cannot be read")
                 .at(&shown)
                 .note("reason", error.to_string())

@@ -5,10 +5,15 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{atomic, clock::Utc, stream::Stream};
 use crate::fault::{Exit, Fault};
+
+/// How often and how long apart a lock is tried: a process that was just killed lets go of it a moment later.
+const TRIES: (u32, Duration) = (10, Duration::from_millis(50));
 
 const LOCK: &str = "run.lock";
 const RECORD: &str = "run.json";
@@ -43,10 +48,20 @@ impl RunDirectory {
     /// Looks, without writing, whether `path` can be opened for `purpose`.
     ///
     /// # Errors
-    /// D101 it holds a run already · D102 it is not a folder · D104 it holds no run to resume.
+    /// D101 it holds a run already · D102 it is not a folder · D103 it holds a run that another process is making ·
+    /// D104 it holds no run to resume.
     pub fn check(path: &Path, purpose: Purpose) -> Result<(), Fault> {
+        match holder(path).filter(|_| purpose == Purpose::New && RunDirectory::holds_a_run(path)) {
+            Some(holder) => Err(taken(path, &holder)),
+            None => RunDirectory::fits(path, purpose),
+        }
+    }
+
+    fn fits(path: &Path, purpose: Purpose) -> Result<(), Fault> {
         if path.exists() && !path.is_dir() {
-            return Err(fault("D102", "run directory is not a folder").at(path.display().to_string()));
+            return Err(fault("D102", "run directory is not a folder")
+                .at(path.display().to_string())
+                .hint("give another `--run-dir`"));
         }
         match (purpose, RunDirectory::holds_a_run(path)) {
             (Purpose::New, true) => Err(fault("D101", "run directory already holds a run")
@@ -69,7 +84,7 @@ impl RunDirectory {
         fs::create_dir_all(path).map_err(|error| unwritable(path, &error))?;
         let lock = lock(path)?;
         // Again, now that nobody else can make a run there.
-        RunDirectory::check(path, purpose)?;
+        RunDirectory::fits(path, purpose)?;
         try_writing(path).map_err(|error| unwritable(path, &error))?;
         for folder in [path.to_owned(), path.join(CHECKPOINTS)] {
             let cleared = atomic::clear_leftovers(&folder).map_err(|error| unwritable(&folder, &error))?;
@@ -142,11 +157,15 @@ impl RunDirectory {
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Fault {
     let (message, hint) = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ("the disk is full", "free some space, then go on with `--resume`")
+            ("the disk is full", "free some space, then go on with `host resume`")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             ("cannot write here", "make it writable, or give another `--run-dir`")
         }
+        io::ErrorKind::FileTooLarge => (
+            "a file is larger than the system allows",
+            "raise the limit, such as `ulimit -f`, then go on with `host resume`",
+        ),
         _ => ("cannot write", "give another `--run-dir`"),
     };
     fault("D105", message).at(path.display().to_string()).note("system", error.to_string()).hint(hint)
@@ -161,25 +180,42 @@ fn lock(folder: &Path) -> Result<File, Fault> {
     let path = folder.join(LOCK);
     let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = opened.map_err(|error| unwritable(&path, &error))?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 1..TRIES.0 {
+        if matches!(locked, Err(TryLockError::WouldBlock)) {
+            thread::sleep(TRIES.1);
+            locked = file.try_lock();
+        }
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Only to say who; a holder that has not written its number yet is nobody's fault.
-            let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
-            let mut taken =
-                fault("D103", "another process is using this run directory").at(folder.display().to_string());
-            if !holder.is_empty() {
-                taken = taken.note("process", holder);
-            }
-            return Err(taken.hint("wait for it to end, or give another `--run-dir`"));
+            return Err(taken(folder, &number_in(&mut file)));
         }
         Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| unwritable(&path, &error))?;
     Ok(file)
+}
+
+/// Who holds a run directory, as its lock says; none where nobody does. Takes nothing and writes nothing.
+fn holder(folder: &Path) -> Option<String> {
+    let mut file = File::open(folder.join(LOCK)).ok()?;
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| number_in(&mut file))
+}
+
+/// Only to say who; a holder that has not written its number yet is nobody's fault.
+fn number_in(lock: &mut File) -> String {
+    let mut number = String::new();
+    let _ = lock.read_to_string(&mut number);
+    number.trim().to_string()
+}
+
+fn taken(folder: &Path, holder: &str) -> Fault {
+    let taken = fault("D103", "another process is using this run directory").at(folder.display().to_string());
+    let taken = if holder.is_empty() { taken } else { taken.note("process", holder) };
+    taken.hint("wait for it to end, or give another `--run-dir`")
 }
 
 /// Permission bits say nothing to root, and nothing about a full disk or a read-only mount; so it is tried.
@@ -236,8 +272,12 @@ mod tests {
         let second = RunDirectory::open(root.path(), Purpose::New).unwrap_err();
         assert_eq!((second.code, second.exit), ("D103", Exit::Data));
         assert!(second.notes.contains(&("process", std::process::id().to_string())), "{second}");
+        // Also where there is a run already, which alone would be another fault.
+        first.write(RECORD, b"{}").unwrap();
+        assert_eq!(RunDirectory::check(root.path(), Purpose::New).unwrap_err().code, "D103");
         drop(first);
-        RunDirectory::open(root.path(), Purpose::New).unwrap();
+        assert_eq!(RunDirectory::check(root.path(), Purpose::New).unwrap_err().code, "D101");
+        RunDirectory::open(root.path(), Purpose::Resume).unwrap();
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl Log {
     /// From now on to this file, beginning with what was logged before.
     pub fn attach(&self, mut stream: Stream) -> Result<(), Fault> {
         let mut destination = self.destination();
+        // What an interrupted process wrote of a line would spoil the next one.
+        stream.drop_half_line()?;
         stream.append(&std::mem::take(&mut destination.held))?;
         destination.stream = Some(stream);
         Ok(())

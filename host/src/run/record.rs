@@ -205,13 +205,13 @@ impl Record {
             Fault::new("D107", Exit::Data, "the run record cannot be read")
                 .at(place.clone())
                 .note("system", error.to_string())
-                .hint("give the folder of a run, which holds run.json")
+                .hint("give the folder of a run, which holds run.json; `--registry FILE` goes on without it")
         })?;
         serde_json::from_slice(&text).map_err(|error| {
             Fault::new("D106", Exit::Data, "the run record is damaged")
                 .at(place)
                 .note("reason", error.to_string())
-                .hint("the checkpoints beside it do not depend on it; `--resume` with the folder of one goes on")
+                .hint("the checkpoints beside it do not depend on it: `host resume` with `--registry FILE` begins it anew")
         })
     }
 

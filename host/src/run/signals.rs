@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR2},
+    consts::{SIGINT, SIGTERM, SIGUSR2, SIGXFSZ},
     flag,
 };
 
@@ -20,7 +20,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the three signals over for the rest of the process.
+    /// Takes the three signals, and that of a file that is too large, over for the rest of the process.
     ///
     /// # Errors
     /// E103 the system refuses.
@@ -32,6 +32,8 @@ impl Signals {
         let install = || {
             flag::register_conditional_shutdown(SIGINT, exit, Arc::clone(&interrupted))?;
             flag::register(SIGINT, interrupted)?;
+            // A file that may not grow further is then an error of the write, which is told, and not the end.
+            flag::register(SIGXFSZ, Arc::default())?;
             for signal in [SIGINT, SIGTERM, SIGUSR2] {
                 flag::register_usize(signal, Arc::clone(&received), signal as usize)?;
             }

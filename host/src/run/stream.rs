@@ -39,6 +39,13 @@ impl Stream {
         self.file.write_all(bytes).map_err(|error| unwritable(&self.path, &error))
     }
 
+    /// Drops what follows the last line end, where lines are appended and a process may have been killed.
+    pub fn drop_half_line(&mut self) -> Result<(), Fault> {
+        let contents = self.contents()?;
+        let kept = contents.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if kept < contents.len() { self.truncate(kept as u64) } else { Ok(()) }
+    }
+
     /// Keeps the first `length` bytes.
     pub fn truncate(&mut self, length: u64) -> Result<(), Fault> {
         self.file.set_len(length).map_err(|error| unwritable(&self.path, &error))

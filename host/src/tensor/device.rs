@@ -1,6 +1,9 @@
 //! Where tensors live: brings CUDA in where it is wanted and can be used, and says why where it cannot.
 
-use std::ffi::{c_int, c_longlong};
+use std::{
+    ffi::{c_int, c_longlong},
+    fmt,
+};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
@@ -35,7 +38,7 @@ pub fn open(wanted: Device) -> Result<tch::Device, Fault> {
         Device::Auto => Ok(cuda().unwrap_or(tch::Device::Cpu)),
         Device::Cuda => cuda().map_err(|why| {
             Fault::new("E001", Exit::Environment, "CUDA is asked for and cannot be used")
-                .note("why", why)
+                .note("why", why.to_string())
                 .hint("use `--device cpu`, or install the driver and run `cargo xtask setup` again")
         }),
     }
@@ -49,13 +52,54 @@ pub fn name(device: tch::Device) -> String {
     }
 }
 
-fn cuda() -> Result<tch::Device, String> {
+/// Why CUDA cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCuda {
+    /// NVIDIA's driver cannot be opened.
+    NoDriver(String),
+    /// libtorch's half for CUDA cannot be opened.
+    NoLibrary(String),
+    /// Both are there, and no card.
+    NoCard,
+}
+
+impl NoCuda {
+    /// For machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NoCuda::NoDriver(_) => "no-driver",
+            NoCuda::NoLibrary(_) => "no-library",
+            NoCuda::NoCard => "no-card",
+        }
+    }
+}
+
+impl fmt::Display for NoCuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoCuda::NoDriver(error) => write!(f, "no NVIDIA driver: {error}"),
+            NoCuda::NoLibrary(error) => write!(f, "libtorch has no CUDA: {error}"),
+            NoCuda::NoCard => f.write_str("libtorch sees no CUDA device"),
+        }
+    }
+}
+
+/// The card that runs use, where there is one.
+///
+/// # Errors
+/// What it lacks.
+pub fn cuda() -> Result<tch::Device, NoCuda> {
     // SAFETY: libcuda is NVIDIA's driver library; opening it runs its initializers only, and it is never closed.
     let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) };
-    std::mem::forget(driver.map_err(|error| format!("no NVIDIA driver: {error}"))?);
+    std::mem::forget(driver.map_err(|error| NoCuda::NoDriver(reason(&error)))?);
     // SAFETY: libtorch_cuda registers its kernels with the libtorch that is already loaded, from the same folder. It is
     // found through the binary's run path and never closed, so nothing it registered dangles.
     let torch = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    std::mem::forget(torch.map_err(|error| format!("libtorch has no CUDA: {error}"))?);
-    if tch::Cuda::is_available() { Ok(tch::Device::Cuda(0)) } else { Err("libtorch sees no CUDA device".into()) }
+    std::mem::forget(torch.map_err(|error| NoCuda::NoLibrary(reason(&error)))?);
+    if tch::Cuda::is_available() { Ok(tch::Device::Cuda(0)) } else { Err(NoCuda::NoCard) }
+}
+
+/// What the dynamic linker says; the error itself says only that it failed.
+fn reason(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -9,6 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::{
     Item, cache,
     driver::{Card, Function, Stream},
+    nvrtc,
     rows::{self, CHUNK_BYTES},
     source::{self, Shape, Storage, THREADS},
 };
@@ -36,6 +37,24 @@ struct Plan {
     count: usize,
 }
 
+/// Opens a card, compiles a kernel that does nothing, and loads it. Gives the card's architecture, such as `sm_90`.
+///
+/// # Errors
+/// E003, E004.
+pub fn ready(card: usize) -> Result<String, Fault> {
+    let card = Card::open(card)?;
+    let source = "extern \"C\" __global__ void nothing() {}";
+    let cubin = nvrtc::compile(source, &card.architecture).map_err(|why| unmade(&card, why))?;
+    card.load(&cubin)?;
+    Ok(card.architecture)
+}
+
+fn unmade(card: &Card, why: String) -> Fault {
+    Fault::new("E004", Exit::Environment, format!("no kernel can be made for {}", card.architecture))
+        .note("why", why)
+        .hint("`cargo xtask setup` installs the compiler; `--device cpu` needs none")
+}
+
 impl Kernel {
     /// Compiled, or from disk.
     ///
@@ -45,11 +64,7 @@ impl Kernel {
         let card = Card::open(card)?;
         let shape = Shape::of(tape, storage);
         let text = source::source(tape, &shape, THREADS);
-        let cubin = cache::cubin(&text, &card.architecture).map_err(|why| {
-            Fault::new("E004", Exit::Environment, format!("no kernel can be made for {}", card.architecture))
-                .note("why", why)
-                .hint("`cargo xtask setup` installs the compiler; `--device cpu` needs none")
-        })?;
+        let cubin = cache::cubin(&text, &card.architecture).map_err(|why| unmade(&card, why))?;
         let module = card.load(&cubin)?;
         let function = |name| card.function(module, name);
         let sums = if shape.sums > 0 { Some((function("measure")?, function("total")?)) } else { None };

@@ -12,6 +12,8 @@ pub mod nvrtc;
 pub mod rows;
 pub mod source;
 
+pub use kernel::ready;
+
 use sdk::tape::Node;
 use tch::Tensor;
 
