@@ -13,6 +13,7 @@ pub mod projection;
 pub mod rules;
 pub mod tensor;
 
+mod child_process;
 pub mod conformance;
 
 pub mod random;
@@ -26,6 +27,8 @@ pub mod checkpoint;
 pub mod metrics;
 pub mod run;
 pub mod train;
+
+pub mod preflight;
 
 pub mod scaffold;
 

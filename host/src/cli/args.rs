@@ -8,7 +8,11 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::{plugin_args::PluginVerbFlags, registry_args::RegistryVerbFlags};
+use super::{
+    plugin_args::PluginVerbFlags,
+    preflight_args::{EvaluateStartFlags, PreflightFlags, preflight_help},
+    registry_args::RegistryVerbFlags,
+};
 use crate::{
     config::{
         Flags, KNOBS, Knob, Value,
@@ -52,6 +56,12 @@ pub enum Verb {
     #[command(after_help = "Examples:
   host resume runs/2026-01-31-muon-1337")]
     Resume(ResumeFlags),
+    /// Find out before a fleet starts whether every label trains what it names and every knob does something
+    #[command(after_help = preflight_help())]
+    Preflight(Box<PreflightFlags>),
+    /// Evaluate a network before its first step: what `preflight` starts
+    #[command(hide = true)]
+    EvaluateStart(Box<EvaluateStartFlags>),
     /// Print text that a trained network writes
     #[command(after_help = "Examples:
   host sample runs/my-run

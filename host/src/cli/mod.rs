@@ -9,6 +9,8 @@ mod list;
 pub mod plugin_args;
 mod plugin_new;
 mod plugin_verbs;
+mod preflight;
+pub mod preflight_args;
 pub mod registry_args;
 mod registry_verbs;
 mod sample;
@@ -66,6 +68,8 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
     match cli.verb {
         Some(Verb::Train(flags)) => train::train(&flags, invocation),
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
+        Some(Verb::Preflight(flags)) => preflight::preflight(&flags, invocation),
+        Some(Verb::EvaluateStart(flags)) => preflight::evaluate_start(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Describe(flags)) => {
             let registry = find(&flags.registry)?;

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Where a run directory is made if none is named.
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 
 /// What a run starts from.
 enum Start {
