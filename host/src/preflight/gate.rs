@@ -53,7 +53,7 @@ pub fn pass(plan: &Plan, work: &Path, talk: &Talk<'_>) -> Result<GateRecord, Fau
 
     let count = plan.asks.len() + 1;
     (talk.line)(&format!(
-        "{count} runs of {} steps (the fleet's have {}), {} at a time with {} threads each, on {}",
+        "{count} runs of {} steps (the fleet's have {}); at a time: {}; threads of each: {}; device: {}",
         plan.steps, plan.fleet_steps, machine.jobs, machine.threads, start.device
     ));
     let done = AtomicUsize::new(0);
@@ -124,7 +124,7 @@ fn train(
 ) -> Result<(child::Ended, std::path::PathBuf), Fault> {
     let directory = work.join(&ask.name);
     let more = vec!["--run-dir".into(), directory.clone().into_os_string()];
-    let ended = child::run((plan, ask), "train", more, threads, work, &|| (talk.stop)())?;
+    let ended = child::run((plan, ask), "train", more, threads, work, talk.stop)?;
     Ok((ended, directory))
 }
 

@@ -42,8 +42,7 @@ pub fn check(evidence: &Evidence<'_>) -> CheckRow {
         return findings.end(1, "seeds", saw);
     }
     let spread = high - low;
-    // also where it is not a number
-    if !(spread >= SPREAD) && hashes == evidence.seeds.len() {
+    if (spread.is_nan() || spread < SPREAD) && hashes == evidence.seeds.len() {
         let text = format!("the seeds of `{label}` end within {spread:.4} BPB of each other, {SPREAD} are expected");
         findings.fail(SEEDS, text, "are the runs long enough to learn anything? `--steps N` makes them longer");
     }
