@@ -31,7 +31,11 @@ pub fn check(evidence: &Evidence<'_>) -> CheckRow {
                 evidence.seed(),
                 differences.join(", another ")
             );
-            findings.fail(REPEAT, text, "a card may add in any order: there `--device cpu` tells more; on the CPU nothing may differ");
+            findings.fail(
+                REPEAT,
+                text,
+                "a card may add in any order: there `--device cpu` tells more; on the CPU nothing may differ",
+            );
         }
     }
     let saw = format!("{same} of {} labels end at the same hashes twice", evidence.subjects.len());
