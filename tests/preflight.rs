@@ -170,8 +170,8 @@ fn what_can_be_refused_is_refused_before_anything_runs() {
 #[test]
 fn a_label_that_does_not_learn_is_no_progress() {
     let shop = shop();
-    // far too large for any rule
-    let finished = gate(&shop, &["--lr", "10", "--set", "train.grad_clip=0", "--keep=gate"], &[]);
+    // far too large for either
+    let finished = gate(&shop, &["--lr", "1", "--set", "train.grad_clip=0", "--keep=gate"], &[]);
     let finished = finished.expect(6).says(&["error[G006]: no progress", "2 optimizers", "runs:"]);
     assert!(!finished.stderr.contains("error[G002]"), "not as identical:\n{}", finished.stderr);
     assert!(finished.stdout.contains("NOT PASSED"), "{}", finished.stdout);
@@ -198,7 +198,8 @@ fn declared_twins_and_exceptions_are_not_counted() {
     let labels = "tiger,signsgd,adafactor-fairseq,rprop";
     let args = ["preflight", "--optimizers", labels, "--config", "rates.toml", "--steps", "12", "--json"];
     // without a rate of its own, every label has its plugin's
-    shop.tiny_with("rates.toml", &[("lr = 1e-2", "")]);
+    let warmup = "[lr_schedule]\nwarmup_steps = 2\n\n[optimizer]";
+    shop.tiny_with("rates.toml", &[("lr = 1e-2", ""), ("[optimizer]", warmup)]);
     let finished = shop.run(&args, &[]).expect(0);
     let record: Value = serde_json::from_str(&finished.stdout).unwrap();
     let exceptions = |check: usize| record["checks"][check]["exceptions"].to_string();

@@ -4,7 +4,7 @@
 //! | check | holds where |
 //! |---|---|
 //! | 1 seeds | four seeds of the default optimizer end at four parameter hashes, and at least 0.005 BPB apart |
-//! | 2 optimizers | every pair of labels ends at other parameters and another loss, some pair at least 0.001 BPB apart; every label makes progress |
+//! | 2 optimizers | every label learns; every pair ends at other parameters and another loss, some pair 0.001 BPB apart |
 //! | 3 fake label | a label that the registry does not have is refused, and nothing is written |
 //! | 4 repeat | the same seed and label end at the same hashes |
 //! | 5 knobs | another learning rate and another schedule end at other parameters, for every label |

@@ -280,7 +280,7 @@ fn labels(order: &Order, asked: &Resolved, registry: &Registry, faults: &mut Fau
         labels.push(named.to_string());
         named.to_string()
     });
-    if let [only] = labels.as_slice() {
+    if let ([only], false) = (labels.as_slice(), known.is_empty()) {
         let message = format!("`{only}` is the only label and the default optimizer: there is no pair to tell apart");
         let fault = Fault::new("U020", Exit::Usage, message).at(format!("--optimizers {only}"));
         faults.push(fault.hint("list another label beside it, or another default optimizer: `--optimizer LABEL`"));
