@@ -124,8 +124,12 @@ fn text(record: &GateRecord) -> String {
         [check.number.to_string(), check.name.to_string(), result.to_string(), check.saw.clone()].to_vec()
     });
     text.push_str(&format!("\n{}", stdout::table(&["", "check", "result", "what was seen"], checks.collect())));
-    for exception in record.checks.iter().flat_map(|check| &check.exceptions) {
-        text.push_str(&format!("\nnot counted: {exception}"));
+    let exceptions: Vec<&String> = record.checks.iter().flat_map(|check| &check.exceptions).collect();
+    if !exceptions.is_empty() {
+        text.push('\n');
+    }
+    for exception in exceptions {
+        text.push_str(&format!("not counted: {exception}\n"));
     }
     let verdict = if record.passed { "passed" } else { "NOT PASSED" };
     let labels = record.optimizers.join(", ");
