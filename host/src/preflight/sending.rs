@@ -81,9 +81,10 @@ pub fn arrives(via: Via, passed: &Resolved) -> Result<(), Faults> {
         Via::Config => crate::config::Source::File { path: String::new(), line: 1 }.rank(),
     };
     for key in [LABEL, SEED] {
-        let Some(source) = passed.origins.source(key).filter(|source| source.rank() < rank) else { continue };
-        let how = shown(via, key, "…");
-        let message = format!("every run would have the same `{key}`: {source} outranks {how}");
+        if passed.origins.source(key).is_none_or(|source| source.rank() >= rank) {
+            continue;
+        }
+        let message = format!("every run would have the same `{key}`: this outranks {}", shown(via, key, "…"));
         let fault = Fault::new(OUTRANKED, Exit::Config, message).at(passed.origins.place(key).unwrap_or_default());
         faults.push(fault.hint("take it away, here and where the fleet is launched; or send by another way: `--via`"));
     }
