@@ -3,7 +3,12 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use support::{Finished, Workshop, registry};
@@ -90,9 +95,10 @@ fn every_way_to_send_ends_at_the_same_bits() {
     let shop = shop();
     let mut ends = Vec::new();
     for via in ["env", "flag", "config"] {
-        let finished = gate(&shop, &["--json", "--via", via, "--jobs", "1"], &[]).expect(0);
+        let finished = gate(&shop, &["--json", "--via", via, "--jobs", "1"], &[("STEPS", "300")]).expect(0);
         let record: Value = serde_json::from_str(&finished.stdout).unwrap();
         assert_eq!(record["via"], via);
+        assert_eq!((&record["steps"], &record["fleet_steps"]), (&Value::from(12), &Value::from(300)));
         let source = record["runs"][0]["source"].as_str().unwrap();
         assert!(source.starts_with(["alias:", "flag", "file:"][ends.len()]), "{source}");
         ends.push(hashes(&record));
@@ -218,4 +224,27 @@ fn a_lock_is_vouched_for_in_the_result() {
     let finished = gate(&shop, &["--json"], &[]).expect(0);
     let record: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert!(record["registry"]["lock"].as_str().unwrap().starts_with("locked by "), "{record:#}");
+}
+
+#[test]
+fn an_interrupted_gate_decides_nothing_and_leaves_no_process() {
+    let shop = shop();
+    let args: Vec<&str> = SMALL.into_iter().chain(["--steps", "100000", "--keep=gate"]).collect();
+    let mut gate = shop.spawn(&args);
+    let lock = shop.path().join("gate/adamw-s7/run.lock");
+    let patience = Instant::now() + Duration::from_secs(120);
+    let run = loop {
+        let pid = fs::read_to_string(&lock).unwrap_or_default();
+        if pid.ends_with('\n') {
+            break PathBuf::from("/proc").join(pid.trim());
+        }
+        assert!(gate.try_wait().unwrap().is_none() && Instant::now() < patience, "no run was started");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(run.exists());
+    let sent = std::process::Command::new("kill").args(["-INT", &gate.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(gate.wait().unwrap().code(), Some(130));
+    assert!(!run.exists(), "the run goes on");
+    assert_eq!(results(&shop, "runs"), [] as [PathBuf; 0], "there is no result");
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{
-        self, Flags, Resolved, Settings, Value,
+        self, Resolved, Settings, Value,
         settings::HyperValue,
         write::{CONFIG, config_toml},
     },
@@ -43,8 +43,8 @@ pub struct Subject {
     pub listed: bool,
     /// Labels of the plan that are knowingly the same rule.
     pub same_rule: Vec<String>,
-    /// Whether the rule has a learning rate.
-    pub has_lr: bool,
+    /// Its learning rate and another one; none where the rule has none.
+    pub lr: Option<(f64, f64)>,
     /// Why its plugin says that another learning rate changes nothing.
     pub lr_exception: Option<String>,
     /// Why its plugin says that another schedule changes nothing.
@@ -127,42 +127,13 @@ pub fn plan(order: Order) -> Result<Plan, Faults> {
     }
 
     let seeds: Vec<u64> = (0..SEEDS).map(|i| seed.wrapping_add(i)).collect();
-    let maker = Maker { order: &order, told: &told };
-    let mut asks = Vec::new();
-    let mut subjects = Vec::new();
-    let mut faults = Faults::none();
+    let maker = Maker { order: &order, told: &told, seed };
+    let (mut asks, mut subjects, mut faults) = (Vec::new(), Vec::new(), Faults::none());
     for (label, ready) in &prepared {
-        let loaded = loaded(label, ready)?;
-        let settings = &ready.resolved.settings;
-        let run = maker.ask(label, seed, settings);
-        if *label == default {
-            asks.extend(seeds[1..].iter().map(|seed| maker.ask(label, *seed, settings)));
-        }
-        asks.push(run.with(Change::Again, String::new(), run.told.clone()));
-        let listed = order.optimizers.contains(label);
-        let lr = lr(settings, loaded);
-        if let Some((lr, high)) = lr.filter(|_| listed) {
-            let other = shape::another_lr(lr, high);
-            let flags = sending::with(run.told.flags.clone(), "optimizer.lr", Value::Number(other));
-            asks.push(run.with(Change::Lr, format!("lr {lr} → {other}"), Told { flags, ..run.told.clone() }));
-        }
-        if listed {
-            let (flags, changed) = shape::another_schedule(run.told.flags.clone(), settings);
-            let told = Told { flags, ..run.told.clone() };
-            examine(&told, &order, &mut faults);
-            asks.push(run.with(Change::Schedule, changed, told));
-        }
-        asks.push(run);
-        let exception = |check| sdk::conformance::exception(&loaded.descriptor, check).map(str::to_string);
-        subjects.push(Subject {
-            label: label.clone(),
-            reports: loaded.label.clone(),
-            listed,
-            same_rule: same_rule(loaded, &prepared)?,
-            has_lr: lr.is_some(),
-            lr_exception: exception(sdk::conformance::LR_DOUBLED),
-            schedule_exception: exception(sdk::conformance::SCHEDULE_CHANGED),
-        });
+        let subject = subject(label, ready, &prepared, order.optimizers.contains(label))?;
+        let more: &[u64] = if *label == default { &seeds[1..] } else { &[] };
+        asks.extend(maker.runs(&subject, &ready.resolved.settings, more, &mut faults));
+        subjects.push(subject);
     }
     faults.check().map_err(once)?;
     // First what every check stands on.
@@ -198,18 +169,54 @@ pub fn plan(order: Order) -> Result<Plan, Faults> {
 struct Maker<'a> {
     order: &'a Order,
     told: &'a Told,
+    seed: u64,
 }
 
 impl Maker<'_> {
     fn ask(&self, label: &str, seed: u64, settings: &Settings) -> Ask {
         if self.order.via == Via::Config {
-            // The file brings everything; what else is told must not outrank it.
-            let told = Told { flags: Flags::default(), variables: self.told.variables.clone() };
-            let text = config_toml(&Settings { seed, ..settings.clone() });
-            return Ask::new(label, seed, told, Some(text));
+            // Another file in place of the fleet's, with all that the fleet's says and the two.
+            let flags = sending::without(self.told.flags.clone(), &["config", "preset"]);
+            let told = Told { flags, variables: self.told.variables.clone() };
+            return Ask::new(label, seed, told, Some(config_toml(&Settings { seed, ..settings.clone() })));
         }
         Ask::new(label, seed, self.told.clone().sending(self.order.via, label, seed), None)
     }
+
+    /// All runs of a label: as it is and once more; at `more` seeds; where the fleet uses it, at another rate and with
+    /// another schedule.
+    fn runs(&self, subject: &Subject, settings: &Settings, more: &[u64], faults: &mut Faults) -> Vec<Ask> {
+        let run = self.ask(&subject.label, self.seed, settings);
+        let mut asks: Vec<Ask> = more.iter().map(|seed| self.ask(&subject.label, *seed, settings)).collect();
+        asks.push(run.with(Change::Again, String::new(), run.told.clone()));
+        if let Some((lr, other)) = subject.lr.filter(|_| subject.listed) {
+            let flags = sending::with(run.told.flags.clone(), "optimizer.lr", Value::Number(other));
+            asks.push(run.with(Change::Lr, format!("lr {lr} → {other}"), Told { flags, ..run.told.clone() }));
+        }
+        if subject.listed {
+            let (flags, changed) = shape::another_schedule(run.told.flags.clone(), settings);
+            let told = Told { flags, ..run.told.clone() };
+            examine(&told, self.order, faults);
+            asks.push(run.with(Change::Schedule, changed, told));
+        }
+        asks.push(run);
+        asks
+    }
+}
+
+/// What the checks need to know of a label.
+fn subject(label: &str, ready: &Prepared, all: &[(String, Prepared)], listed: bool) -> Result<Subject, Faults> {
+    let loaded = loaded(label, ready)?;
+    let exception = |check| sdk::conformance::exception(&loaded.descriptor, check).map(str::to_string);
+    Ok(Subject {
+        label: label.to_string(),
+        reports: loaded.label.clone(),
+        listed,
+        same_rule: same_rule(loaded, all)?,
+        lr: lr(&ready.resolved.settings, loaded).map(|(lr, high)| (lr, shape::another_lr(lr, high))),
+        lr_exception: exception(sdk::conformance::LR_DOUBLED),
+        schedule_exception: exception(sdk::conformance::SCHEDULE_CHANGED),
+    })
 }
 
 fn usage(order: &Order) -> Faults {

@@ -15,15 +15,15 @@ pub fn check(evidence: &Evidence<'_>) -> CheckRow {
         labels += 1;
         let label = &subject.label;
         let Some(base) = findings.take(evidence.end(label, evidence.seed(), Change::None)) else { continue };
-        if subject.has_lr {
+        if subject.lr.is_some() {
             let exception = subject.lr_exception.as_deref();
             alive += usize::from(knob(evidence, (subject, base), Change::Lr, exception, &mut findings));
         } else {
             findings.exceptions.push(format!("`{label}` has no learning rate"));
         }
-        let exception = match subject.has_lr {
-            true => subject.schedule_exception.as_deref(),
-            false => Some("it has no learning rate"),
+        let exception = match subject.lr {
+            Some(_) => subject.schedule_exception.as_deref(),
+            None => Some("it has no learning rate"),
         };
         alive += usize::from(knob(evidence, (subject, base), Change::Schedule, exception, &mut findings));
     }

@@ -18,7 +18,7 @@ fn subject(label: &str) -> Subject {
         reports: label.into(),
         listed: true,
         same_rule: Vec::new(),
-        has_lr: true,
+        lr: Some((1e-3, 2e-3)),
         lr_exception: None,
         schedule_exception: None,
     }
