@@ -152,6 +152,7 @@ fn what_can_be_refused_is_refused_before_anything_runs() {
             3,
             &["error[G009]", "SEED=3"],
         ),
+        ("no time", &["--optimizers", "adamw,lion", "--time-limit", "0.001"], &[], 6, &["error[G011]", "0.001 s"]),
         ("data that is not there", &["--optimizers", "adamw,lion", "--data", "nowhere.txt"], &[], 8, &["nowhere.txt"]),
     ];
     let before = shop.listing();

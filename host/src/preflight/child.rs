@@ -101,9 +101,9 @@ impl Ended {
         lines[from..].iter().take(LINES).map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Its exit code as one of this program's; a bug where it has none.
+    /// Its exit code as one of this program's; that of a failed check where it has none.
     pub fn exit(&self) -> Exit {
-        self.code.and_then(Exit::of_code).unwrap_or(Exit::Bug)
+        self.code.and_then(Exit::of_code).unwrap_or(Exit::Check)
     }
 }
 

@@ -187,7 +187,8 @@ impl Maker<'_> {
     /// another schedule.
     fn runs(&self, subject: &Subject, settings: &Settings, more: &[u64], faults: &mut Faults) -> Vec<Ask> {
         let run = self.ask(&subject.label, self.seed, settings);
-        let mut asks: Vec<Ask> = more.iter().map(|seed| self.ask(&subject.label, *seed, settings)).collect();
+        let mut asks = vec![run.clone()];
+        asks.extend(more.iter().map(|seed| self.ask(&subject.label, *seed, settings)));
         asks.push(run.with(Change::Again, String::new(), run.told.clone()));
         if let Some((lr, other)) = subject.lr.filter(|_| subject.listed) {
             let flags = sending::with(run.told.flags.clone(), "optimizer.lr", Value::Number(other));
@@ -199,7 +200,6 @@ impl Maker<'_> {
             examine(&told, self.order, faults);
             asks.push(run.with(Change::Schedule, changed, told));
         }
-        asks.push(run);
         asks
     }
 }
