@@ -330,7 +330,7 @@ fn arms_by_one_knob_are_paired_by_the_others() {
     assert!(answer["paired_by"].as_array().unwrap().contains(&"optimizer.label".into()));
     assert_eq!(remarks(&answer, "mixed").len(), 2);
     let unknown = shop.run(&["compare", "runs", "--by", "optimizer.lrr"], &[]).expect(2);
-    unknown.says(&["error[U020]", "--by optimizer.lrr", "differing: ", "did you mean `optimizer.lr`?"]);
+    unknown.says(&["error[U022]", "--by optimizer.lrr", "differing: ", "did you mean `optimizer.lr`?"]);
 }
 
 #[test]

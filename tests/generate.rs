@@ -122,6 +122,6 @@ fn the_manual_has_a_page_for_every_verb() {
     assert_eq!(page, read("host.1"));
 
     for args in [&["generate", "man", "--dir", "text.txt/man"][..], &["generate", "reference", "--dir", "text.txt/x"]] {
-        shop.run(args, &[]).expect(8).says(&["error[D130]", "text.txt", "hint:"]);
+        shop.run(args, &[]).expect(8).says(&["error[D133]", "text.txt", "hint:"]);
     }
 }

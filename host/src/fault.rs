@@ -52,6 +52,11 @@ impl Exit {
         Exit::Stopped,
         Exit::Interrupted,
     ];
+
+    /// The way to end that has this number, if one has.
+    pub fn of_code(code: i32) -> Option<Exit> {
+        Exit::ALL.into_iter().find(|exit| *exit as i32 == code)
+    }
 }
 
 /// One fault, as it is shown:
@@ -201,6 +206,14 @@ mod tests {
         let registry = Fault::new("R001", Exit::Registry, "unknown label");
         assert_eq!(Faults(vec![config.clone()]).exit(), Exit::Config);
         assert_eq!(Faults(vec![config, registry]).exit(), Exit::Registry);
+    }
+
+    #[test]
+    fn every_number_is_one_way_to_end() {
+        for exit in Exit::ALL {
+            assert_eq!(Exit::of_code(exit as i32), Some(exit));
+        }
+        assert_eq!((Exit::of_code(11), Exit::of_code(-1)), (None, None));
     }
 
     #[test]

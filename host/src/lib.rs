@@ -14,6 +14,7 @@ pub mod projection;
 pub mod rules;
 pub mod tensor;
 
+mod child_process;
 pub mod conformance;
 
 pub mod random;
@@ -29,6 +30,7 @@ pub mod run;
 pub mod train;
 
 pub mod compare;
+pub mod preflight;
 
 pub mod scaffold;
 

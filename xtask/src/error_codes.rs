@@ -17,7 +17,7 @@ const PAGE: &str = "docs/reference/exit-codes.md";
 const SHARED: [&str; 3] = ["P002", "R001", "R014"];
 
 /// Letters a code may begin with.
-const LETTERS: &str = "CDENPRU";
+const LETTERS: &str = "CDEGNPRU";
 
 /// Compares sources and page, and sees that a code means one thing: one room of the host has it, or it is [`SHARED`].
 pub fn check(workspace: &Workspace) -> Result<()> {

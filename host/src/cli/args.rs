@@ -9,7 +9,11 @@ use clap::{
 };
 
 use super::{
-    compare_args::CompareFlags, doctor_args::DoctorFlags, generate_args::GenerateFlags, plugin_args::PluginVerbFlags,
+    compare_args::CompareFlags,
+    doctor_args::DoctorFlags,
+    generate_args::GenerateFlags,
+    plugin_args::PluginVerbFlags,
+    preflight_args::{EvaluateStartFlags, PreflightFlags, preflight_help},
     registry_args::RegistryVerbFlags,
 };
 use crate::{
@@ -56,6 +60,12 @@ pub enum Verb {
   host resume runs/2026-01-31-muon-1337
   host resume runs/2026-01-31-muon-1337/checkpoints/step-00000500")]
     Resume(ResumeFlags),
+    /// Find out before a fleet starts whether every label trains what it names and every knob does something
+    #[command(after_help = preflight_help())]
+    Preflight(Box<PreflightFlags>),
+    /// Evaluate a network before its first step: what `preflight` starts
+    #[command(hide = true)]
+    EvaluateStart(Box<EvaluateStartFlags>),
     /// Print text that a trained network writes
     #[command(after_help = "Examples:
   host sample runs/my-run

@@ -21,7 +21,7 @@ use crate::{
 /// `host generate`.
 ///
 /// # Errors
-/// Faults of the registry that was named or is needed; D130 where a page cannot be written.
+/// Faults of the registry that was named or is needed; D133 where a page cannot be written.
 pub fn generate(verb: &GenerateVerb) -> anyhow::Result<()> {
     match verb {
         GenerateVerb::Completions(flags) => completions(flags),
@@ -101,7 +101,7 @@ fn write_reference(flags: &ReferenceFlags) -> anyhow::Result<()> {
 }
 
 fn unwritable(folder: &Path, error: &io::Error) -> Fault {
-    Fault::new("D130", Exit::Data, "a page cannot be written")
+    Fault::new("D133", Exit::Data, "a page cannot be written")
         .at(folder.display().to_string())
         .note("system", error.to_string())
         .hint("give another `--dir`")

@@ -15,6 +15,8 @@ mod list;
 pub mod plugin_args;
 mod plugin_new;
 mod plugin_verbs;
+mod preflight;
+pub mod preflight_args;
 pub mod registry_args;
 mod registry_verbs;
 mod sample;
@@ -72,6 +74,8 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
     match cli.verb {
         Some(Verb::Train(flags)) => train::train(&flags, invocation),
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
+        Some(Verb::Preflight(flags)) => preflight::preflight(&flags, invocation),
+        Some(Verb::EvaluateStart(flags)) => preflight::evaluate_start(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Compare(flags)) => compare::compare(&flags),
         Some(Verb::Describe(flags)) => {

@@ -67,7 +67,8 @@ pub struct PluginCheckFlags {
     pub registry: RegistryFlags,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// A time in seconds.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if value > 0.0 && value <= 1e6 { Ok(value) } else { Err("a number above 0, at most a million".into()) }
 }

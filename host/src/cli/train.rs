@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Where a run directory is made if none is named.
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 
 /// What a run starts from.
 enum Start {
@@ -155,7 +155,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
             checkpoint::best(&directory)?;
             let mut record = Record::read(directory.path()).unwrap_or_else(|fault| {
                 tracing::warn!("{}: it begins anew", fault.message);
-                record(prepared, &trainer, invocation)
+                record(prepared, &trainer, &groups, invocation)
             });
             if let Some(checkpoint) = checkpoint_of(directory.path(), named.as_ref())? {
                 trainer.restore(checkpoint::load(&checkpoint)?)?;

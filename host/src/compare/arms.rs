@@ -84,7 +84,7 @@ impl Arms {
 /// The key that `--by` means: a key, or what the trace line or the flag calls it.
 ///
 /// # Errors
-/// U020 no run has such a knob.
+/// U022 no run has such a knob.
 pub fn key_named(name: &str, runs: &[Run]) -> Result<String, Fault> {
     let keys: BTreeSet<&str> = runs.iter().flat_map(|run| run.knobs.keys()).collect();
     let knob = Knob::of(name).or_else(|| {
@@ -97,7 +97,7 @@ pub fn key_named(name: &str, runs: &[Run]) -> Result<String, Fault> {
     }
     let all: Vec<&Knobs> = runs.iter().map(|run| &run.knobs).collect();
     let differing: Vec<String> = differing(&all).into_iter().collect();
-    let fault = Fault::new("U020", Exit::Usage, format!("no run has a knob `{name}`"))
+    let fault = Fault::new("U022", Exit::Usage, format!("no run has a knob `{name}`"))
         .at(format!("--by {name}"))
         .note("differing", if differing.is_empty() { "none".into() } else { differing.join(", ") });
     Err(match nearest(name, keys) {

@@ -16,7 +16,6 @@ pub use child::{list_labels, run_level};
 pub use hosted::Hosted;
 pub use journal::to_json;
 pub use parent::{Order, check};
-pub(crate) use parent::{ended, wait};
 
 /// Time that one level of one label may take where nothing else is said.
 pub const TIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);

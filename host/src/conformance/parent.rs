@@ -4,21 +4,23 @@
 use std::{
     ffi::OsString,
     ops::RangeInclusive,
-    os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sdk::conformance::{Finding, Outcome, Verdict};
 
 use super::{child::finding, journal::Told};
-use crate::fault::{Exit, Fault};
+use crate::{
+    child_process,
+    fault::{Exit, Fault},
+};
 
 /// What is to be checked.
 #[derive(Clone, Debug)]
@@ -101,55 +103,16 @@ fn run(order: &Order, job: Option<(&str, u8)>) -> Result<Told, Fault> {
     // How many threads there are is for the checks to say.
     command.env("OMP_NUM_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| unable("a check cannot be started", error))?;
-    let status = wait(&mut child, order.limit);
+    let status = child_process::wait(&mut child, order.limit, &|| false);
     let mut told = Told::read(&journal);
     let end = match status {
         Some(_) if told.done => return Ok(told),
-        Some(status) => ended(status),
-        None => format!("did not come back within {} s and was killed", order.limit.as_secs_f64()),
+        Some(status) => child_process::ended(status),
+        None => child_process::killed(order.limit),
     };
     let (label, level) = job.unwrap_or(("*", 1));
     let check = told.begun.clone().unwrap_or_else(|| "loads".to_string());
     let outcome = Outcome { verdict: Verdict::Crashed, ..Outcome::failed(format!("the process {end}")) };
     told.findings.push(finding(label, level, &check, outcome));
     Ok(told)
-}
-
-/// The status, or none where the time was up; nothing of the child is left then.
-pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if started.elapsed() >= limit {
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-}
-
-/// How it ended, in words.
-pub(crate) fn ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended itself with exit code {code}"),
-        (_, Some(signal)) => format!("was ended by signal {signal}{}", signal_name(signal)),
-        _ => "ended".to_string(),
-    }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => " (illegal instruction)",
-        6 => " (abort)",
-        7 => " (bus error)",
-        8 => " (arithmetic)",
-        9 => " (killed)",
-        11 => " (invalid memory)",
-        _ => "",
-    }
 }

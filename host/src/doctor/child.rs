@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{Finding, Part, flags_of};
 use crate::{
+    child_process,
     config::{choice::Choice, settings::Device},
-    conformance,
     fault::{Exit, Fault},
     registry::Registry,
 };
@@ -79,12 +79,12 @@ pub fn run(part: Part, skipped: &[String], device: Device, registry: Option<&Reg
     };
     // Read beside the wait: a child that writes more than a pipe holds would never end.
     let lines = child.stdout.take().map(|stdout| thread::spawn(move || read(BufReader::new(stdout))));
-    let status = conformance::wait(&mut child, TIME_LIMIT);
+    let status = child_process::wait(&mut child, TIME_LIMIT, &|| false);
     let (mut told, done) = lines.and_then(|lines| lines.join().ok()).unwrap_or_default();
     told.end = match status {
         Some(_) if done => None,
-        Some(status) => Some(conformance::ended(status)),
-        None => Some(format!("did not come back within {} s and was killed", TIME_LIMIT.as_secs())),
+        Some(status) => Some(child_process::ended(status)),
+        None => Some(child_process::killed(TIME_LIMIT)),
     };
     told
 }

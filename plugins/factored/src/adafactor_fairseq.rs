@@ -118,5 +118,9 @@ register!(
     Optimizer AdafactorFairseq, "adafactor-fairseq",
     summary = "Adafactor with relative steps",
     paper = "arXiv 1804.04235",
-    except = ["lr = 0: by default relative_step takes the rate from t alone"]
+    except = [
+        "lr = 0: by default relative_step takes the rate from t alone",
+        "lr doubled: by default relative_step takes the rate from t alone",
+        "schedule changed: by default relative_step takes the rate from t alone"
+    ]
 );

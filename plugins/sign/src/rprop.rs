@@ -67,5 +67,8 @@ register!(
     Elementwise Rprop, "rprop",
     summary = "a step size per element, by the sign of the gradient",
     paper = "https://doi.org/10.1109/ICNN.1993.298623",
-    except = ["lr = 0: lr is where step sizes start, and they have a floor, step_size_min"]
+    except = [
+        "lr = 0: lr is where step sizes start, and they have a floor, step_size_min",
+        "schedule changed: lr is looked at in the first step alone"
+    ]
 );

@@ -19,6 +19,7 @@
 //! | 6 | kernels have the bits of the recorded expression, and cards those of the CPU |
 //! | 7 | no label is secretly another one (by the host alone) |
 
+pub mod exception;
 pub mod verdict;
 
 pub mod numbers;
@@ -38,6 +39,7 @@ mod interpreted;
 mod kernels;
 mod plugin_test;
 
+pub use exception::{EXCEPTIONS, LR_DOUBLED, SCHEDULE_CHANGED, exception};
 pub use kernels::Kernels;
 pub use plugin_test::{assert_all, check};
 pub use protocol::shape_of;
@@ -57,13 +59,6 @@ pub struct Check {
 
 const fn check_of(level: u8, name: &'static str, run: fn(&dyn Subject) -> Result<Outcome, Trouble>) -> Check {
     Check { level, name, run }
-}
-
-impl Check {
-    /// Whether a plugin may declare that it does not apply. Bits, memory and convergence have no exceptions.
-    pub fn may_be_excepted(&self) -> bool {
-        matches!(self.name, "lr = 0" | "zero gradient")
-    }
 }
 
 /// All checks of levels 1 to 6.
@@ -103,9 +98,7 @@ pub fn run(check: &Check, subject: &dyn Subject) -> Finding {
 
 /// What a declared exception makes of a failure. Crashes have no exception.
 fn excepted(check: &Check, subject: &dyn Subject, outcome: Outcome) -> Outcome {
-    let facts = subject.descriptor().facts.iter().filter(|fact| fact.0 == "except");
-    let mut reasons = facts.filter_map(|fact| fact.1.strip_prefix(check.name)?.strip_prefix(": "));
-    let Some(reason) = reasons.next().filter(|_| check.may_be_excepted()) else { return outcome };
+    let Some(reason) = exception(subject.descriptor(), check.name) else { return outcome };
     match outcome.verdict {
         Verdict::Failed => Outcome::passed(format!("excepted by the plugin: {reason}")),
         Verdict::Crashed => outcome,

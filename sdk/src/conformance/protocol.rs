@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::exception;
 use super::subject::Subject;
 use super::verdict::{Outcome, Trouble};
-use super::{CHECKS, Check};
 
 /// Every hyper-parameter has one name, a meaning, and a default in its range.
 pub fn schema(subject: &dyn Subject) -> Result<Outcome, Trouble> {
@@ -37,9 +37,7 @@ pub fn words(subject: &dyn Subject) -> Result<Outcome, Trouble> {
         }
     }
     for text in descriptor.facts.iter().filter(|fact| fact.0 == "except").map(|fact| &fact.1) {
-        let known =
-            |check: &Check| text.strip_prefix(check.name).is_some_and(|why| why.len() > 2 && why.starts_with(": "));
-        if !CHECKS.iter().any(|check| check.may_be_excepted() && known(check)) {
+        if !exception::is_understood(text) {
             return Ok(Outcome::failed(format!(
                 "`except` names no check that has exceptions, or says no reason: {text:?}"
             )));

@@ -21,7 +21,7 @@ pub struct Entry {
     pub(super) schema: fn() -> Result<Vec<HyperDescriptor>>,
     /// What else is declared of this kind.
     pub(super) facts: fn() -> Result<Vec<Fact>>,
-    /// Conformance checks that do not apply, as `check: why`.
+    /// Checks that do not apply, as `check: why`.
     pub(super) except: &'static [&'static str],
 }
 
@@ -46,7 +46,7 @@ impl Entry {
         Ok(all)
     }
 
-    /// With conformance checks that do not apply.
+    /// With checks that do not apply.
     pub const fn except(self, except: &'static [&'static str]) -> Entry {
         Entry { except, ..self }
     }

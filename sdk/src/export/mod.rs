@@ -30,8 +30,9 @@ pub use rule::{elementwise, global, reducing};
 /// register!(Elementwise Lion, "lion", summary = "sign of an interpolated momentum", paper = "arXiv 2302.06675");
 /// ```
 ///
-/// An optimizer to which the conformance check `lr = 0` or `zero gradient` does not apply says so, and why:
-/// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`.
+/// An optimizer to which a check does not apply says so, and why:
+/// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`. The checks that may have exceptions are
+/// `lr = 0` and `zero gradient` of conformance, `lr doubled` and `schedule changed` of `host preflight`.
 ///
 /// The kinds are the traits: `Elementwise`, `Reducing`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
 #[macro_export]

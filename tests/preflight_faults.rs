@@ -1,0 +1,246 @@
+//! Trainers with one fault each, put where the gate expects `host`: the check meant for a fault finds it, and no other.
+//!
+//! This program is both: with a fault's name before the verb it is that trainer, and trains with the library under test;
+//! without, it is the tests. The faults are not reachable in `host`.
+
+mod support;
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use host::{
+    config::{Flags, Variables},
+    fault::Exit,
+    preflight::{self, GateRecord, Order, Program, Talk, Via},
+    registry::{Kind, Registry},
+};
+use serde_json::{Value, json};
+use support::Workshop;
+
+/// A trainer's command line and environment, before the library sees them.
+struct Start {
+    args: Vec<String>,
+    variables: Variables,
+}
+
+/// A way to be wrong.
+struct Fault {
+    name: &'static str,
+    /// Breaks what the trainer was told.
+    break_it: fn(&mut Start),
+    /// Whether the record says what was asked for all the same.
+    lies: bool,
+    /// The check that must find it; none for a trainer without a fault.
+    found_by: Option<(u8, &'static str)>,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault { name: "sound", break_it: |_| {}, lies: false, found_by: None },
+    Fault {
+        name: "unknown-labels-are-adamw",
+        break_it: |start| {
+            if !start.knows(&start.variable("OPTIMIZER")) {
+                start.set("OPTIMIZER", "adamw");
+            }
+        },
+        lies: true,
+        found_by: Some((3, "G003")),
+    },
+    Fault {
+        name: "every-label-is-adamw",
+        break_it: |start| {
+            if start.knows(&start.variable("OPTIMIZER")) {
+                start.set("OPTIMIZER", "adamw");
+            }
+        },
+        lies: true,
+        found_by: Some((2, "G002")),
+    },
+    Fault {
+        name: "every-label-is-adamw-and-says-so",
+        break_it: |start| {
+            if start.knows(&start.variable("OPTIMIZER")) {
+                start.set("OPTIMIZER", "adamw");
+            }
+        },
+        lies: false,
+        found_by: Some((2, "G008")),
+    },
+    Fault {
+        name: "the-seed-is-dead",
+        break_it: |start| start.set("SEED", "7"),
+        lies: true,
+        found_by: Some((1, "G001")),
+    },
+    Fault {
+        name: "the-learning-rate-is-dead",
+        break_it: |start| start.args.retain(|arg| !arg.starts_with("--lr")),
+        lies: false,
+        found_by: Some((5, "G005")),
+    },
+    Fault {
+        name: "the-schedule-is-dead",
+        break_it: |start| {
+            let is_schedule = |arg: &String| arg.starts_with("lr_schedule.");
+            while let Some(at) = start.args.iter().position(is_schedule) {
+                start.args.drain(at - 1..=at);
+            }
+        },
+        lies: false,
+        found_by: Some((5, "G005")),
+    },
+    Fault {
+        name: "no-two-runs-are-the-same",
+        break_it: |start| {
+            let seed = start.variable("SEED");
+            start.set("SEED", &format!("{seed}{}", std::process::id()));
+        },
+        lies: true,
+        found_by: Some((4, "G004")),
+    },
+    Fault {
+        name: "lion-never-learns",
+        break_it: |start| {
+            if start.variable("OPTIMIZER") == "lion" {
+                let changed = start.args.iter().any(|arg| arg.starts_with("--lr"));
+                start.args.retain(|arg| !arg.starts_with("--lr"));
+                start.args.push(format!("--lr={}", if changed { 0.5 } else { 1.0 }));
+            }
+        },
+        lies: false,
+        found_by: Some((2, "G006")),
+    },
+];
+
+impl Start {
+    fn variable(&self, name: &str) -> String {
+        self.variables
+            .get(std::ffi::OsStr::new(name))
+            .map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.into(), value.into());
+    }
+
+    fn after(&self, flag: &str) -> Option<PathBuf> {
+        let at = self.args.iter().position(|arg| arg == flag)?;
+        self.args.get(at + 1).map(PathBuf::from)
+    }
+
+    fn knows(&self, label: &str) -> bool {
+        let registry = Registry::open(&self.after("--registry").expect("the gate names it")).unwrap();
+        registry.entry(Kind::Optimizer, label).is_some()
+    }
+}
+
+/// The trainer.
+fn train(fault: &Fault, args: Vec<String>) -> Exit {
+    let mut start = Start { args, variables: env::vars_os().collect() };
+    let (label, seed) = (start.variable("OPTIMIZER"), start.variable("SEED"));
+    let is_run = start.args.first().is_some_and(|verb| verb == "train");
+    if is_run {
+        (fault.break_it)(&mut start);
+    }
+    let args = std::iter::once("host".to_string()).chain(start.args.iter().cloned()).map(OsString::from);
+    let exit = host::cli::main(args, start.variables.clone().into_iter());
+    if let Some(folder) = start.after("--run-dir").filter(|_| is_run && fault.lies && exit == Exit::Ok) {
+        say_what_was_asked(&folder.join("run.json"), &label, &seed);
+    }
+    exit
+}
+
+fn say_what_was_asked(path: &Path, label: &str, seed: &str) {
+    let mut record: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    record["seed"] = json!(seed.parse::<u64>().unwrap());
+    for one in record["labels"].as_array_mut().unwrap() {
+        one["asked"] = json!(label);
+        one["reported"] = json!(label);
+    }
+    fs::write(path, record.to_string()).unwrap();
+}
+
+/// A gate whose runs are this program with a fault.
+fn gate(fault: &Fault) -> GateRecord {
+    let shop = Workshop::new();
+    // long enough for every label to get away from where it began, also at a tenth of adamw's rate
+    let config = shop.tiny_with(
+        "fleet.toml",
+        &[("steps = 12", "steps = 30"), ("[optimizer]", "[lr_schedule]\nwarmup_steps = 4\n\n[optimizer]")],
+    );
+    let variables: Variables = [("OMP_NUM_THREADS", "1")].map(|(name, value)| (name.into(), value.into())).into();
+    let order = Order {
+        program: Program { path: env::current_exe().unwrap(), leading: vec![fault.name.into()] },
+        optimizers: ["adamw", "lion"].map(String::from).to_vec(),
+        via: Via::Env,
+        flags: Flags::default().with("config", config.to_str().unwrap()).unwrap(),
+        registry: Some(support::registry()),
+        plugin_dir: Some(support::plugins().to_path_buf()),
+        variables,
+        cwd: shop.path().to_path_buf(),
+        jobs: None,
+        limit: Duration::from_secs(120),
+        keep_checkpoints: false,
+        argv: Vec::new(),
+    };
+    let plan = preflight::plan(order).unwrap_or_else(|faults| panic!("{faults}"));
+    let work = shop.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let talk = Talk { line: &|_| {}, stop: &|| false };
+    preflight::pass(&plan, &work, &talk).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// What is wrong with what the gate made of a fault.
+fn complaint(fault: &Fault) -> Option<String> {
+    let record = gate(fault);
+    let failing: Vec<u8> = record.checks.iter().filter(|check| !check.holds).map(|check| check.number).collect();
+    let codes: Vec<&str> =
+        record.checks.iter().flat_map(|check| check.failures.iter().map(|failure| failure.code)).collect();
+    let as_expected = match fault.found_by {
+        None => record.passed && failing.is_empty(),
+        Some((number, code)) => !record.passed && failing == [number] && codes.contains(&code),
+    };
+    (!as_expected).then(|| format!("{:?} is expected; failing: {failing:?}\n{}", fault.found_by, record.faults()))
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().collect();
+    if let Some(fault) = FAULTS.iter().find(|fault| args.get(1).is_some_and(|arg| arg == fault.name)) {
+        return ExitCode::from(train(fault, args[2..].to_vec()) as u8);
+    }
+    tests(&args[1..])
+}
+
+/// One test per fault, told as cargo's own harness does.
+fn tests(args: &[String]) -> ExitCode {
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let filter = args.iter().find(|arg| !arg.starts_with('-'));
+    let chosen = |fault: &&Fault| !has("--ignored") && filter.is_none_or(|filter| fault.name.contains(filter.as_str()));
+    let chosen: Vec<&Fault> = FAULTS.iter().filter(chosen).collect();
+    if has("--list") {
+        chosen.iter().for_each(|fault| println!("{}: test", fault.name));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", chosen.len());
+    let mut failed = 0;
+    for fault in &chosen {
+        // a panic is a failure of its own test
+        let complaint = std::panic::catch_unwind(|| complaint(fault)).unwrap_or(Some("it panicked".into()));
+        println!("test {} ... {}", fault.name, if complaint.is_none() { "ok" } else { "FAILED" });
+        if let Some(text) = complaint {
+            failed += 1;
+            println!("{text}");
+        }
+    }
+    let (result, passed) = (if failed == 0 { "ok" } else { "FAILED" }, chosen.len() - failed);
+    let out = FAULTS.len() - chosen.len();
+    println!("\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out\n");
+    ExitCode::from(u8::from(failed > 0) * 101)
+}
