@@ -256,7 +256,7 @@ mod tests {
         for (value, text) in [(0.35, "0.350 s"), (12.34, "12.3 s"), (425.0, "7m05s")] {
             assert_eq!(seconds(value), text);
         }
-        for (value, text) in [(0.5, "0.5000"), (0.00775, "0.0078"), (3e-9, "<0.0001")] {
+        for (value, text) in [(0.5, "0.5000"), (0.00776, "0.0078"), (3e-9, "<0.0001")] {
             assert_eq!(probability(value), text);
         }
     }

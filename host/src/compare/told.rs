@@ -165,11 +165,11 @@ pub fn shown(value: &str) -> &str {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// Values of a run that was told these.
-    pub fn knobs(told: &[(&str, &str)], found: &[(&str, &str)]) -> Knobs {
+    fn knobs(told: &[(&str, &str)], found: &[(&str, &str)]) -> Knobs {
         let all = |pairs: &[(&str, &str)]| {
             let told = |value: &str| Told { value: value.into(), origin: "flag".into() };
             pairs.iter().map(|(key, value)| (key.to_string(), told(value))).collect()
