@@ -115,11 +115,11 @@ fn what_can_be_refused_is_refused_before_anything_runs() {
     type Row<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
     let rows: &[Row] = &[
         ("no list", &["--config", "fleet.toml"], &[], 2, &["--optimizers"]),
-        ("an empty list", &["--optimizers", "", "--config", "fleet.toml"], &[], 2, &["error[U020]", "no label"]),
-        ("an empty label", &["--optimizers", "adamw,,lion"], &[], 2, &["error[U020]", "empty"]),
-        ("a label twice", &["--optimizers", "lion,adamw,lion"], &[], 2, &["error[U020]", "`lion`"]),
-        ("the default alone", &["--optimizers", "adamw"], &[], 2, &["error[U020]", "only label"]),
-        ("a run directory", &["--optimizers", "adamw,lion", "--run-dir", "x"], &[], 2, &["error[U021]", "--keep"]),
+        ("an empty list", &["--optimizers", "", "--config", "fleet.toml"], &[], 2, &["error[U030]", "no label"]),
+        ("an empty label", &["--optimizers", "adamw,,lion"], &[], 2, &["error[U030]", "empty"]),
+        ("a label twice", &["--optimizers", "lion,adamw,lion"], &[], 2, &["error[U030]", "`lion`"]),
+        ("the default alone", &["--optimizers", "adamw"], &[], 2, &["error[U030]", "only label"]),
+        ("a run directory", &["--optimizers", "adamw,lion", "--run-dir", "x"], &[], 2, &["error[U031]", "--keep"]),
         (
             "unknown labels",
             &["--optimizers", "lionn,adamw,mouon"],

@@ -61,7 +61,13 @@ pub enum Verb {
   host resume runs/2026-01-31-muon-1337/checkpoints/step-00000500")]
     Resume(ResumeFlags),
     /// Find out before a fleet starts whether every label trains what it names and every knob does something
-    #[command(after_help = preflight_help())]
+    #[command(
+        after_help = preflight_help(),
+        mut_arg("optimizer", |arg| arg.help("Default optimizer, which is tried at four seeds [default: as configured]")),
+        mut_arg("seed", |arg| arg.help("First of the four seeds [default: as configured]")),
+        mut_arg("steps", |arg| arg.help("Steps of a run of the gate [default: 50, or past the last scheduled operation]")),
+        mut_arg("run-dir", |arg| arg.hide(true)),
+    )]
     Preflight(Box<PreflightFlags>),
     /// Evaluate a network before its first step: what `preflight` starts
     #[command(hide = true)]

@@ -79,7 +79,7 @@ enum Work {
 impl Work {
     fn make(keep: Option<&Option<PathBuf>>, stem: &Path) -> Result<Work, Fault> {
         let unable = |place: &Path, error: std::io::Error| {
-            Fault::new("D131", Exit::Data, "the runs of the gate have no folder")
+            Fault::new("D141", Exit::Data, "the runs of the gate have no folder")
                 .at(place.display().to_string())
                 .note("system", error.to_string())
         };
@@ -92,7 +92,7 @@ impl Work {
         std::fs::create_dir_all(&path).map_err(|error| unable(&path, error))?;
         let empty = std::fs::read_dir(&path).map_err(|error| unable(&path, error))?.next().is_none();
         if !empty {
-            let fault = Fault::new("D131", Exit::Data, "the folder for the runs of the gate is not empty");
+            let fault = Fault::new("D141", Exit::Data, "the folder for the runs of the gate is not empty");
             return Err(fault.at(path.display().to_string()).hint("name another one, which need not exist"));
         }
         Ok(Work::Kept(path))

@@ -53,11 +53,15 @@ pub struct EvaluateStartFlags {
 
 /// What is said behind the flags.
 pub fn preflight_help() -> &'static str {
-    "Give it the flags, variables and files of the fleet. Every run is a process of its own and short: `--steps` says how
-short. `--seed` is the first of four seeds, `--optimizer` the default optimizer; the runs have directories of their own.
+    "Give it the flags, variables and files of the fleet. Every run is short, a process
+of its own, and has a directory of its own.
 
-Checks: 1 seeds make a difference, 2 so do optimizers, and all make progress, 3 a label that is not in the registry is
-refused, 4 the same seed and label give the same bits, 5 learning rate and schedule reach every label.
+Checks:
+  1  seeds make a difference
+  2  so do optimizers, and every one of them makes progress
+  3  a label that is not in the registry is refused
+  4  the same seed and label give the same bits
+  5  learning rate and schedule reach every label
 Exit code 0 only if all hold, 6 where one does not.
 
 Examples:

@@ -140,13 +140,13 @@ impl GateRecord {
     /// Writes it to `<stem>.json`, whole or not at all.
     ///
     /// # Errors
-    /// D130 where it cannot be written.
+    /// D140 where it cannot be written.
     pub fn write(&self, stem: &Path) -> Result<PathBuf, Fault> {
         let path = json_of(stem);
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).and_then(|()| atomic::write_file(&path, self.to_json().as_bytes())).map_err(
             |error| {
-                Fault::new("D130", Exit::Data, "the result of the gate cannot be written")
+                Fault::new("D140", Exit::Data, "the result of the gate cannot be written")
                     .at(path.display().to_string())
                     .note("system", error.to_string())
                     .hint("name another folder with `--runs-dir DIR`")

@@ -97,7 +97,7 @@ pub struct Plan {
 /// Looks at everything, and lists the runs.
 ///
 /// # Errors
-/// All that is wrong with the list of labels (U020), with a flag that is not for the gate (U021), with configuration,
+/// All that is wrong with the list of labels (U030), with a flag that is not for the gate (U031), with configuration,
 /// registry and plugins, and with the way in which seed and label are sent (G009); each once.
 pub fn plan(order: Order) -> Result<Plan, Faults> {
     let mut faults = usage(&order);
@@ -222,7 +222,7 @@ fn subject(label: &str, ready: &Prepared, all: &[(String, Prepared)], listed: bo
 fn usage(order: &Order) -> Faults {
     let mut faults = Faults::none();
     let unusable = |message: String| {
-        Fault::new("U020", Exit::Usage, message).at(format!("--optimizers {}", order.optimizers.join(",")))
+        Fault::new("U030", Exit::Usage, message).at(format!("--optimizers {}", order.optimizers.join(",")))
     };
     if order.optimizers.iter().all(String::is_empty) {
         let fault =
@@ -232,7 +232,7 @@ fn usage(order: &Order) -> Faults {
         faults.push(unusable("one of the labels is empty".into()).hint("is there a comma too many?"));
     }
     if let Some((_, value)) = order.flags.values.iter().find(|(key, _)| *key == "run.dir") {
-        let fault = Fault::new("U021", Exit::Usage, "the runs of the gate have directories of their own");
+        let fault = Fault::new("U031", Exit::Usage, "the runs of the gate have directories of their own");
         faults.push(fault.at(format!("--run-dir {value}")).hint("`--keep=DIR` names the folder in which they lie"));
     }
     faults
@@ -266,11 +266,11 @@ fn labels(order: &Order, asked: &Resolved, registry: &Registry, faults: &mut Fau
         let Some(entry) = faults.take(registry.known(Kind::Optimizer, label, &place)) else { continue };
         match known.insert(entry.label.clone(), label.clone()) {
             Some(other) if other == *label => {
-                faults.push(Fault::new("U020", Exit::Usage, format!("`{label}` is listed twice")).at(place));
+                faults.push(Fault::new("U030", Exit::Usage, format!("`{label}` is listed twice")).at(place));
             }
             Some(other) => {
                 let message = format!("`{label}` and `{other}` are one label: the one is an alias of the other");
-                faults.push(Fault::new("U020", Exit::Usage, message).at(place).hint("list one of them"));
+                faults.push(Fault::new("U030", Exit::Usage, message).at(place).hint("list one of them"));
             }
             None => labels.push(label.clone()),
         }
@@ -289,7 +289,7 @@ fn labels(order: &Order, asked: &Resolved, registry: &Registry, faults: &mut Fau
     });
     if let ([only], false) = (labels.as_slice(), known.is_empty()) {
         let message = format!("`{only}` is the only label and the default optimizer: there is no pair to tell apart");
-        let fault = Fault::new("U020", Exit::Usage, message).at(format!("--optimizers {only}"));
+        let fault = Fault::new("U030", Exit::Usage, message).at(format!("--optimizers {only}"));
         faults.push(fault.hint("list another label beside it, or another default optimizer: `--optimizer LABEL`"));
     }
     (labels, default)
