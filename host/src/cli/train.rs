@@ -329,7 +329,10 @@ fn group_rows(groups: &[GroupRow]) -> Vec<Vec<String>> {
             group.optimizer.clone(),
             group.tensors.to_string(),
             group.parameters.to_string(),
-            group.state_bytes.to_string(),
+            match group.state_format() {
+                Some(formats) => format!("{} ({formats})", group.state_bytes),
+                None => group.state_bytes.to_string(),
+            },
             shown(own[0]),
             shown(own[1]),
             others.join(", "),

@@ -138,8 +138,13 @@ impl Hosted {
         settings.optimizer.hyper =
             values.map(|(schema, value)| (schema.name.to_string(), hyper::value(schema, *value))).collect();
         let all = Some("*".to_string());
-        settings.group =
-            vec![GroupSettings { pattern: all, roles: Vec::new(), optimizer: None, hyper: Default::default() }];
+        settings.group = vec![GroupSettings {
+            pattern: all,
+            roles: Vec::new(),
+            optimizer: None,
+            state_format: None,
+            hyper: Default::default(),
+        }];
         let catalogue: Catalogue = std::iter::once(self.loaded.clone()).collect();
         let source = |_: &str| "conformance".to_string();
         Optim::plan(&settings, &source, &catalogue, params).map_err(|faults| troubles(&faults))
