@@ -277,6 +277,16 @@ impl Loaded {
         Ok(Some(narrow))
     }
 
+    /// The slots of a matrix that a run in bf16 keeps in it with the registry's defaults, as bits by index.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::narrow`].
+    pub fn narrow_by_default(&self) -> Result<u64, Fault> {
+        let matrix = [2, 2];
+        let slots = self.slots_of(&self.defaults, &matrix)?;
+        Ok(self.narrow(&self.defaults, &matrix, &slots)?.unwrap_or(0))
+    }
+
     /// Its state with the registry's defaults; none where it is no optimizer.
     ///
     /// # Errors
