@@ -99,8 +99,8 @@ fn a_group_has_a_format_of_its_own() {
         args.extend(more);
         shop.run(&args, &[]).expect(0)
     };
-    let finished = run("matrix", &[]);
-    finished.says(&["group.0.state_format=(bf16, src=file:groups.toml", "state_format=(f32, src=default)"]);
+    let finished = run("matrix", &[])
+        .says(&["group.0.state_format=(bf16, src=file:groups.toml", "state_format=(f32, src=default)"]);
     assert_eq!(finished.stderr.matches("(bf16: exp_avg, exp_avg_sq)").count(), 1, "{}", finished.stderr);
     let all = run("all", &["--state-format", "bf16", "--set", "group.0.state_format=f32"]);
     assert_eq!(all.stderr.matches("(bf16: exp_avg; f32: exp_avg_sq)").count(), 1, "{}", all.stderr);
