@@ -32,7 +32,8 @@ pub struct WholeRule<'a> {
 /// one parameter, and the L2 norm of all gradients of the run before clipping.
 ///
 /// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory of their own. What is
-/// bf16 (parameters and gradients, slots) is computed with in f32, and rounded to nearest even. The arguments are never changed, so on an error nothing has happened.
+/// bf16 (parameters and gradients, slots) is computed with in f32, and rounded to nearest even. The arguments are never
+/// changed, so on an error nothing has happened.
 pub fn step_whole(
     rule: &WholeRule<'_>,
     hyper: &[f64],

@@ -257,12 +257,7 @@ type Tile<E> = [Anywhere<E>; TILE];
 /// # Safety
 /// `slot` has the elements `at..at + TILE`, which nobody writes while the tile is looked at.
 #[inline(always)]
-unsafe fn held<'a, S: Storage>(
-    slot: *const (),
-    narrow: bool,
-    at: usize,
-    room: &'a mut Tile<S::Held>,
-) -> &'a Tile<S::Held> {
+unsafe fn held<S: Storage>(slot: *const (), narrow: bool, at: usize, room: &mut Tile<S::Held>) -> &Tile<S::Held> {
     // SAFETY: the caller's promise; a tile has no alignment.
     unsafe {
         if !narrow {
