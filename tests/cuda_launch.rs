@@ -12,15 +12,22 @@ use host::rules::{
         Item, nvrtc, rows,
         source::{self, EMULATION, Shape, Storage},
     },
-    kernel::state_kind,
+    kernel::slot_kind,
 };
 use libloading::{Library, Symbol};
 use sdk::tape;
 use support::rules::{Case, Numbers, cases};
 use tch::{Device, Kind, Tensor};
 
-const STORAGES: [(Storage, Kind); 3] =
-    [(Storage::F32, Kind::Float), (Storage::F64, Kind::Double), (Storage::Bf16, Kind::BFloat16)];
+/// Storage format, element type of parameters, slots in bf16 where they are there.
+const FORMATS: [(Storage, Kind, u32); 6] = [
+    (Storage::F32, Kind::Float, 0),
+    (Storage::F64, Kind::Double, 0),
+    (Storage::Bf16, Kind::BFloat16, 0),
+    (Storage::F32, Kind::Float, 0b1111_1111),
+    (Storage::F32, Kind::Float, 0b0101_0101),
+    (Storage::Bf16, Kind::BFloat16, 0b1111_1111),
+];
 /// One element, a rest alone, whole tiles, more than one chunk and one row of sums, and each with a rest.
 const SIZES: [i64; 6] = [1, 63, 320, 4096, 4170, 9001];
 /// Threads of an emulated block: 16 per sum, and few enough to start quickly.
@@ -34,7 +41,7 @@ struct Tensors {
 }
 
 impl Tensors {
-    fn new(case: &Case, kind: Kind, corners: bool) -> Vec<Tensors> {
+    fn new(case: &Case, kind: Kind, narrow: u32, corners: bool) -> Vec<Tensors> {
         let mut numbers = Numbers(29);
         let slots = case.loaded.slots(&case.hyper).unwrap();
         let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
@@ -54,7 +61,8 @@ impl Tensors {
             let (x, g) = (tensor(size, kind), tensor(size, kind));
             let mut state: Vec<Option<Tensor>> = (0..places).map(|_| None).collect();
             for slot in &slots {
-                state[slot.index as usize] = Some(tensor(size, state_kind(kind)));
+                let kind = slot_kind(kind, narrow.into(), slot.index as usize);
+                state[slot.index as usize] = Some(tensor(size, kind));
             }
             Tensors { x, g, state }
         };
@@ -138,22 +146,36 @@ fn emulated_launches_have_the_bits_of_the_cpu() {
     let library = unsafe { Library::new(&library) }.unwrap();
     let mut compared = 0;
     for case in cases.iter().filter(|case| tape::portable(&case.nodes)) {
-        for (storage, kind) in STORAGES {
-            emulate(case, storage, kind, &library);
+        for (storage, kind, narrow) in formats(case) {
+            emulate(case, (storage, kind, narrow), &library);
             compared += 1;
         }
     }
     println!("{compared} launches");
-    assert!(compared > 60);
+    assert!(compared > 120);
+}
+
+/// The formats that differ for a case: a rule without state has none in bf16.
+fn formats(case: &Case) -> Vec<(Storage, Kind, u32)> {
+    let slots = case.loaded.slots(&case.hyper).unwrap();
+    let there = slots.iter().fold(0, |bits, slot| bits | 1 << slot.index);
+    let mut all: Vec<(Storage, Kind, u32)> = Vec::new();
+    for (storage, kind, narrow) in FORMATS {
+        let format = (storage, kind, narrow & there);
+        if !all.contains(&format) {
+            all.push(format);
+        }
+    }
+    all
 }
 
 /// All kernels in one text, each in a room of its own.
 fn cpp(cases: &[&Case]) -> String {
     let mut text = EMULATION.to_string();
     for case in cases {
-        for (storage, _) in STORAGES {
-            let name = format!("{}_{storage:?}", case.name);
-            let shape = Shape::of(&case.nodes, storage);
+        for (storage, _, narrow) in formats(case) {
+            let name = format!("{}_{storage:?}_{narrow}", case.name);
+            let shape = Shape::of(&case.nodes, storage).with_narrow(narrow);
             for kernel in ["update", "measure", "total"] {
                 let _ = writeln!(text, "#define {kernel} {kernel}_{name}");
             }
@@ -174,7 +196,8 @@ fn cpp(cases: &[&Case]) -> String {
                 );
             }
             text += "}\n";
-            let words = "VALUE HELD REAL SLOTS READ WRITTEN SCALARS SUMS PACK THREADS SUMMED update measure total";
+            let words =
+                "VALUE HELD REAL SLOTS READ WRITTEN NARROW SCALARS SUMS PACK THREADS SUMMED update measure total";
             words.split(' ').for_each(|word| {
                 let _ = writeln!(text, "#undef {word}");
             });
@@ -183,14 +206,15 @@ fn cpp(cases: &[&Case]) -> String {
     text
 }
 
-fn emulate(case: &Case, storage: Storage, kind: Kind, library: &Library) {
+fn emulate(case: &Case, (storage, kind, narrow): (Storage, Kind, u32), library: &Library) {
     type Update = unsafe extern "C" fn(*const u8, *const u8, u32);
     type Measure = unsafe extern "C" fn(*const u8, *const u8, u32, *mut f64, *const u8, u32, *mut f64);
-    let (name, at) = (format!("{}_{storage:?}", case.name), format!("{} {storage:?}", case.loaded.label));
-    let shape = Shape::of(&case.nodes, storage);
+    let name = format!("{}_{storage:?}_{narrow}", case.name);
+    let at = format!("{} {storage:?}, slots {narrow:b} in bf16", case.loaded.label);
+    let shape = Shape::of(&case.nodes, storage).with_narrow(narrow);
     let rule = Rule::of(&case.loaded).unwrap();
     let memory = memory(case);
-    let start = Tensors::new(case, kind, true);
+    let start = Tensors::new(case, kind, narrow, true);
     let (by_pass, by_source) = (Tensors::copies(&start, Device::Cpu), Tensors::copies(&start, Device::Cpu));
     let mut pass = Pass::default();
     let numels: Vec<usize> = SIZES.iter().map(|&size| size as usize).collect();
@@ -269,13 +293,14 @@ fn nvrtc_compiles_every_kernel() {
     let cases = cases();
     let architectures = ["sm_80", "sm_90", "sm_100"];
     for (index, case) in defaults(&cases).into_iter().enumerate() {
-        for (offset, (storage, _)) in STORAGES.into_iter().enumerate() {
-            let text = source::source(&case.nodes, &Shape::of(&case.nodes, storage), source::THREADS);
-            // Every architecture meets every storage format, and no rule takes all nine.
+        for (offset, (storage, _, narrow)) in formats(case).into_iter().enumerate() {
+            let shape = Shape::of(&case.nodes, storage).with_narrow(narrow);
+            let text = source::source(&case.nodes, &shape, source::THREADS);
+            // Every architecture meets every storage format, and no rule takes all of them.
             let architecture = architectures[(index + offset) % architectures.len()];
             let compiled = nvrtc::compile(&text, architecture);
-            let cubin =
-                compiled.unwrap_or_else(|log| panic!("{} {storage:?} {architecture}: {log}", case.loaded.label));
+            let cubin = compiled
+                .unwrap_or_else(|log| panic!("{} {storage:?} {narrow:b} {architecture}: {log}", case.loaded.label));
             assert!(cubin.len() > 1000);
         }
     }
@@ -291,10 +316,10 @@ fn a_card_has_the_bits_of_the_cpu() {
     for case in &cases() {
         let rule = Rule::of(&case.loaded).unwrap();
         let exact = tape::portable(&case.nodes);
-        for (storage, kind) in STORAGES {
-            let at = format!("{} {storage:?}, hyper {:?}", case.loaded.label, case.hyper);
+        for (storage, kind, narrow) in formats(case) {
+            let at = format!("{} {storage:?}, slots {narrow:b} in bf16, hyper {:?}", case.loaded.label, case.hyper);
             let mut memory = memory(case);
-            let start = Tensors::new(case, kind, exact);
+            let start = Tensors::new(case, kind, narrow, exact);
             let (on_cpu, on_card) = (Tensors::copies(&start, Device::Cpu), Tensors::copies(&start, card));
             let mut pass = Pass::default();
             for t in [1.0, 2.0, 3.0] {

@@ -1,5 +1,5 @@
 //! Every rule over elements as CUDA source, element by element: compiled as C++ it has the bits of the CPU kernel and of
-//! the interpreter. The loops around it are `cuda_launch.rs`'s.
+//! the interpreter, with slots in bf16 too. The loops around it are `cuda_launch.rs`'s.
 #![allow(unsafe_code)]
 
 mod support;
@@ -10,7 +10,7 @@ use host::{registry::Loaded, rules::cuda::source::EMULATION};
 use libloading::{Library, Symbol};
 use sdk::{
     abi::{KernelCall, OK},
-    cpu::Isa,
+    cpu::{Isa, from_bf16, to_bf16},
     tape::{self, Float, Node},
 };
 use support::rules::{Case, Numbers, cases};
@@ -60,6 +60,11 @@ macro_rules! real {
 real!(f32, F32, "float", update_f32, element_f32, terms_f32);
 real!(f64, F64, "double", update_f64, element_f64, terms_f64);
 
+/// The nearest bf16.
+fn in_bf16(value: f64) -> f64 {
+    from_bf16(to_bf16(value as f32)).into()
+}
+
 /// The functions of a case, and a loop over elements around them: slots lie one after another, sums too.
 fn with_loop<F: Real>(case: &Case) -> String {
     let (name, c) = (format!("{}_{}", case.name, F::C), F::C);
@@ -102,15 +107,17 @@ fn as_cpp_the_source_has_the_bits_of_kernel_and_interpreter() {
     let mut compared = 0;
     for case in &cases {
         for t in STEPS {
-            compared += compare::<f32>(case, &library, t) + compare::<f64>(case, &library, t);
+            compared += compare::<f32>(case, &library, t, 0) + compare::<f64>(case, &library, t, 0);
+            compared += compare::<f32>(case, &library, t, 0xff) + compare::<f32>(case, &library, t, 0x55);
         }
     }
     println!("{compared} comparisons of {} rules and settings", cases.len());
-    assert!(compared > 300);
+    assert!(compared > 600);
 }
 
-/// One step of one case; 1 where it was compared, 0 where its bits are the device's.
-fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
+/// One step of one case, with the slots of the bits `narrow` in bf16: widened before the step, rounded after it. 1 where it
+/// was compared, 0 where its bits are the device's.
+fn compare<F: Real>(case: &Case, library: &Library, t: f64, narrow: u64) -> usize {
     if !tape::portable(&case.nodes) {
         return 0;
     }
@@ -118,19 +125,27 @@ fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
     let mut random = Numbers(17 + t as u64);
     let mut column = || -> Vec<F> { (0..N).map(|_| F::of(random.next())).collect() };
     let (x, g) = (column(), column());
-    let state: Vec<Vec<F>> = (0..MOST_SLOTS).map(|_| column()).collect();
+    let mut state: Vec<Vec<F>> = (0..MOST_SLOTS).map(|_| column()).collect();
+    let is_narrow = |k: usize| narrow >> k & 1 != 0;
+    let rounded = |k: usize, value: F| if is_narrow(k) { F::of(in_bf16(value.into())) } else { value };
+    for (k, slot) in state.iter_mut().enumerate() {
+        slot.iter_mut().for_each(|value| *value = rounded(k, *value));
+    }
     let mut numbers = [0.0; NUMBERS];
     numbers[..3].copy_from_slice(&[t, N as f64, 0.7]);
     numbers[3..].iter_mut().enumerate().for_each(|(k, number)| *number = 0.3 + 0.1 * k as f64);
     let scalars = tape::scalars(&case.nodes, &case.hyper, &numbers);
     let u: Vec<F> = tape::lifted(&case.nodes).iter().map(|&node| F::of(scalars[node as usize])).collect();
-    let at = format!("{} {} at step {t}, hyper {:?}", case.loaded.label, F::C, case.hyper);
+    let at = format!("{} {} at step {t}, slots {narrow:b} in bf16, hyper {:?}", case.loaded.label, F::C, case.hyper);
 
     // the kernel
     let (mut kernel_x, mut kernel_state) = (x.clone(), state.clone());
     let mut pointers = [std::ptr::null_mut::<()>(); MOST_SLOTS];
-    for slot in &slots {
-        pointers[slot.index as usize] = kernel_state[slot.index as usize].as_mut_ptr().cast();
+    let mut kernel_narrow: Vec<Vec<u16>> =
+        state.iter().map(|slot| slot.iter().map(|&value| to_bf16(value.into() as f32)).collect()).collect();
+    for k in slots.iter().map(|slot| slot.index as usize) {
+        let wide = kernel_state[k].as_mut_ptr().cast();
+        pointers[k] = if is_narrow(k) { kernel_narrow[k].as_mut_ptr().cast() } else { wide };
     }
     let call = KernelCall {
         struct_size: size_of::<KernelCall>(),
@@ -143,7 +158,16 @@ fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
         state: pointers.as_ptr(),
     };
     // SAFETY: all memory is borrowed here, and as long as the call says.
-    assert_eq!(unsafe { F::kernel(&case.loaded)(&call) }, OK, "{at}");
+    let status = unsafe {
+        match narrow {
+            0 => F::kernel(&case.loaded)(&call),
+            _ => case.loaded.rule().and_then(|rule| rule.update_f32_narrow).expect("an entry of 1.2")(&call, narrow),
+        }
+    };
+    assert_eq!(status, OK, "{at}");
+    for (k, slot) in kernel_narrow.iter().enumerate().filter(|(k, _)| is_narrow(*k)) {
+        kernel_state[k] = slot.iter().map(|&bits| F::of(from_bf16(bits).into())).collect();
+    }
 
     // the source
     let (mut source_x, mut source_state) = (x.clone(), vec![F::of(0.0); N * MOST_SLOTS]);
@@ -168,8 +192,8 @@ fn compare<F: Real>(case: &Case, library: &Library, t: f64) -> usize {
         assert!(bits[0] == bits[1] && bits[0] == bits[2], "{at}: x {i}: kernel, source, interpreter {bits:x?}");
         for slot in &slots {
             let k = slot.index as usize;
-            let source = source_state[i * MOST_SLOTS + k].bits();
-            let bits = [kernel_state[k][i].bits(), source, interpreted_state[k].bits()];
+            let source = rounded(k, source_state[i * MOST_SLOTS + k]).bits();
+            let bits = [kernel_state[k][i].bits(), source, rounded(k, interpreted_state[k]).bits()];
             assert!(bits[0] == bits[1] && bits[0] == bits[2], "{at}: slot {} {i}: {bits:x?}", slot.name);
         }
     }

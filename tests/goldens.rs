@@ -207,7 +207,13 @@ impl Replay<'_> {
                     hyper.insert(KINDS.1.to_string(), HyperValue::Choice(kind.to_string()));
                 }
                 let pattern = Some(format!("g{index}.{kind}.*"));
-                settings.group.push(GroupSettings { pattern, roles: Vec::new(), optimizer: None, hyper });
+                settings.group.push(GroupSettings {
+                    pattern,
+                    roles: Vec::new(),
+                    optimizer: None,
+                    state_format: None,
+                    hyper,
+                });
             }
         }
         Ok(settings)

@@ -56,6 +56,7 @@ fn group(pattern: Option<&str>, roles: &[&str], optimizer: Option<&str>, hyper: 
         pattern: pattern.map(str::to_string),
         roles: roles.iter().map(|role| role.to_string()).collect(),
         optimizer: optimizer.map(str::to_string),
+        state_format: None,
         hyper: map(hyper),
     }
 }

@@ -100,7 +100,7 @@ pub use projection::Projection;
 pub use record::{Nothing, Record};
 pub use rule::{Elementwise, Global, Reducing, Step};
 pub use sdk_derive::Record;
-pub use state::{SQUARE, ShapeKind, Slot, descriptors as slot_descriptors};
+pub use state::{FINEST_DECAY, SQUARE, ShapeKind, Slot, descriptors as slot_descriptors, narrow as narrow_slots};
 pub use tensor::{Device, Dtype, Tensor};
 
 // What the macros name.

@@ -16,6 +16,7 @@ pub struct Slot {
     shape: ShapeKind,
     value_degree: i32,
     grad_degree: i32,
+    decay: f64,
     present: bool,
 }
 
@@ -68,7 +69,14 @@ pub const SQUARE: u32 = 256;
 impl Slot {
     /// Zeros.
     pub const fn zeros() -> Slot {
-        Slot { start: Start::Zeros, shape: ShapeKind::Elementwise, value_degree: 0, grad_degree: 0, present: true }
+        Slot {
+            start: Start::Zeros,
+            shape: ShapeKind::Elementwise,
+            value_degree: 0,
+            grad_degree: 0,
+            decay: 1.0,
+            present: true,
+        }
     }
 
     /// One value everywhere.
@@ -91,6 +99,16 @@ impl Slot {
         Slot { value_degree, ..self }
     }
 
+    /// A decaying average, or sum: a step keeps this share of what was there, and adds what is new. 0 is a slot that
+    /// every step writes anew.
+    ///
+    /// Where a run asks for state in bf16, such slots are kept in it, if they have the parameter's shape and forget more
+    /// than [`FINEST_DECAY`] in a step. A slot that does not say so stays in f32: a sum that only grows, a copy of the
+    /// parameter or a count would stand still once its steps are below bf16's rounding.
+    pub const fn decay(self, share: f64) -> Slot {
+        Slot { decay: share, ..self }
+    }
+
     /// Another shape than the parameter's. For rules over whole tensors.
     pub const fn shape(self, shape: ShapeKind) -> Slot {
         Slot { shape, ..self }
@@ -102,6 +120,11 @@ impl Slot {
         Slot { present: flag != 0.0, ..self }
     }
 
+    /// Whether it may be kept in bf16.
+    fn is_narrow(&self) -> bool {
+        self.present && self.is_elementwise() && 1.0 - self.decay > FINEST_DECAY
+    }
+
     /// Whether it is there.
     pub(crate) fn is_present(&self) -> bool {
         self.present
@@ -111,6 +134,17 @@ impl Slot {
     pub(crate) fn is_elementwise(&self) -> bool {
         self.shape == ShapeKind::Elementwise
     }
+}
+
+/// The finest decay that bf16 can show: half the widest step between its numbers, relative to them. An average that
+/// loses no more than this in a step is rounded back to where it was, and never falls.
+pub const FINEST_DECAY: f64 = 1.0 / 256.0;
+
+/// The slots that may be kept in bf16, as bits by index in the record.
+pub fn narrow<S: Record<Slot>>(state: &S) -> u64 {
+    let mut bits = 0;
+    state.visit(|k, slot| bits |= u64::from(slot.is_narrow()) << k);
+    bits
 }
 
 /// The slots that are there, each with its index in the record.
@@ -150,6 +184,36 @@ mod tests {
         max_exp_avg_sq: T,
         left: T,
         start: T,
+    }
+
+    #[test]
+    fn slots_that_forget_fast_enough_may_be_narrow() {
+        let of = |slot: Slot| {
+            let wide = Slot::zeros();
+            narrow(&State { exp_avg: wide, max_exp_avg_sq: slot, left: wide, start: Slot::copy_of_parameter() })
+        };
+        for (slot, bits) in [
+            (Slot::zeros(), 0),
+            (Slot::zeros().decay(0.0), 0b10),
+            (Slot::zeros().decay(0.99), 0b10),
+            (Slot::zeros().decay(1.0 - FINEST_DECAY), 0),
+            (Slot::zeros().decay(0.999), 0),
+            (Slot::zeros().decay(f64::NAN), 0),
+            (Slot::zeros().decay(0.9).only_if(0.0), 0),
+            (Slot::zeros().decay(0.9).shape(ShapeKind::Row), 0),
+        ] {
+            assert_eq!(of(slot), bits, "{slot:?}");
+        }
+    }
+
+    /// What [`FINEST_DECAY`] says of bf16, shown: below it every number falls, at it there are some that do not.
+    #[test]
+    fn the_finest_decay_is_that_of_bf16() {
+        use crate::cpu::{from_bf16, to_bf16};
+        let falls = |decay: f64, bits: u16| to_bf16((f64::from(from_bf16(bits)) * (1.0 - decay)) as f32) < bits;
+        let all = 0x3f80..=0x3fff;
+        assert!(all.clone().all(|bits| falls(FINEST_DECAY * 1.01, bits)));
+        assert!(!all.clone().all(|bits| falls(FINEST_DECAY * 0.99, bits)));
     }
 
     #[test]

@@ -51,10 +51,28 @@ fn tables_are_as_published() {
     let mut text = String::new();
     describe!(text, TableHeader, "header", 0, { struct_size, id, revision });
     table!(text, PluginCoreTable { connect, take_fault });
-    table!(text, RuleTable { slots, record, update_f32, update_f64, update_bf16 });
-    table!(text, SumsTable { scope, names, memory, measure_f32, measure_f64, measure_bf16 });
-    table!(text, EvaluationTable { record, prepare_f32, prepare_f64, prepare_bf16 });
-    table!(text, OptimizerTable { accepts, slots, step });
+    table!(
+        text,
+        RuleTable { slots, record, update_f32, update_f64, update_bf16, narrow, update_f32_narrow, update_bf16_narrow }
+    );
+    table!(
+        text,
+        SumsTable {
+            scope,
+            names,
+            memory,
+            measure_f32,
+            measure_f64,
+            measure_bf16,
+            measure_f32_narrow,
+            measure_bf16_narrow,
+        }
+    );
+    table!(
+        text,
+        EvaluationTable { record, prepare_f32, prepare_f64, prepare_bf16, prepare_f32_narrow, prepare_bf16_narrow }
+    );
+    table!(text, OptimizerTable { accepts, slots, step, narrow });
     table!(text, SlotsTable { slots });
     table!(text, ProjectionTable { inputs, metrics, project });
     table!(text, ArchOpTable { plan });

@@ -65,7 +65,7 @@ fn whole_json(loaded: &Arc<Loaded>, registry: &Registry) -> Result<Value, Fault>
         })
     });
     value["hyper"] = hyper.collect();
-    let slots = loaded.slots(&loaded.defaults())?;
+    let (slots, narrow) = (loaded.slots(&loaded.defaults())?, loaded.narrow_by_default()?);
     value["state"] = slots
         .iter()
         .map(|slot| {
@@ -75,6 +75,7 @@ fn whole_json(loaded: &Arc<Loaded>, registry: &Registry) -> Result<Value, Fault>
                 "start": start(slot),
                 "value_degree": slot.value_degree,
                 "grad_degree": slot.grad_degree,
+                "bf16": narrow >> slot.index & 1 != 0,
             })
         })
         .collect();
@@ -102,10 +103,14 @@ fn text(loaded: &Arc<Loaded>, registry: &Registry) -> Result<String, Fault> {
         }
     }
     section(&mut text, "hyper-parameters", &["name", "default", "from", "range", "meaning"], hyper_rows(loaded));
-    let slots = loaded.slots(&loaded.defaults())?;
-    let bytes = loaded.state_bytes()?.map(|bytes| format!("state: {bytes} bytes per parameter in f32"));
-    let head = ["name", "shape", "starts as", "degree in value", "degree in gradient"];
-    section(&mut text, &bytes.unwrap_or_default(), &head, slots.iter().map(slot_row).collect());
+    let (slots, narrow) = (loaded.slots(&loaded.defaults())?, loaded.narrow_by_default()?);
+    let bytes = loaded.state_bytes()?.map(|bytes| {
+        let less = if narrow == 0 { String::new() } else { format!(", {} in bf16", bytes.clone().with_narrow(narrow)) };
+        format!("state: {bytes} bytes per parameter in f32{less}")
+    });
+    let head = ["name", "shape", "starts as", "degree in value", "degree in gradient", "in bf16"];
+    let rows = slots.iter().map(|slot| slot_row(slot, narrow >> slot.index & 1 != 0));
+    section(&mut text, &bytes.unwrap_or_default(), &head, rows.collect());
     Ok(text)
 }
 
@@ -159,9 +164,11 @@ fn hyper_rows(loaded: &Loaded) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-fn slot_row(slot: &SlotDescriptor) -> Vec<String> {
-    let shape = state_bytes::shape(slot).to_string();
-    vec![slot.name.to_string(), shape, start(slot), slot.value_degree.to_string(), slot.grad_degree.to_string()]
+/// `bf16`: whether a run in bf16 keeps it so.
+fn slot_row(slot: &SlotDescriptor, bf16: bool) -> Vec<String> {
+    let (shape, degrees) = (state_bytes::shape(slot).to_string(), [slot.value_degree, slot.grad_degree]);
+    let [value, grad] = degrees.map(|degree| degree.to_string());
+    vec![slot.name.to_string(), shape, start(slot), value, grad, if bf16 { "may be" } else { "no" }.to_string()]
 }
 
 fn start(slot: &SlotDescriptor) -> String {

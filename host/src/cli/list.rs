@@ -52,7 +52,11 @@ pub fn loaded_json(loaded: &Arc<Loaded>) -> Result<Value, Fault> {
     let hyper = loaded.defaults();
     let bytes = loaded.state_bytes()?;
     let slots = loaded.slots(&hyper)?;
-    let slots = slots.iter().map(|slot| json!({ "name": slot.name.as_str(), "shape": state_bytes::shape(slot) }));
+    let narrow = loaded.narrow_by_default()?;
+    let slots = slots.iter().map(|slot| {
+        let bf16 = narrow >> slot.index & 1 != 0;
+        json!({ "name": slot.name.as_str(), "shape": state_bytes::shape(slot), "bf16": bf16 })
+    });
     Ok(json!({
         "kind": loaded.kind.name(),
         "label": loaded.label,
@@ -62,7 +66,8 @@ pub fn loaded_json(loaded: &Arc<Loaded>) -> Result<Value, Fault> {
         "formula": loaded.formula(&hyper)?,
         "portable": loaded.portable()?,
         "fingerprint": loaded.fingerprint(),
-        "state_bytes_per_parameter": bytes.map(|bytes| bytes.per_parameter),
+        "state_bytes_per_parameter": bytes.as_ref().map(|bytes| bytes.per_parameter),
+        "state_bytes_per_parameter_bf16": bytes.map(|bytes| bytes.with_narrow(narrow).per_parameter),
         "state": slots.collect::<Vec<_>>(),
         "plugin": loaded.entry.plugin,
         "abi": abi(loaded),

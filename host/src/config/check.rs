@@ -23,6 +23,7 @@ struct Idle {
 const IDLE: &[Idle] = &[
     Idle { key: "data.val_fraction", because: "data.val", holds: |s| s.data.val.is_some() },
     Idle { key: "model.lora_alpha", because: "model.lora_rank", holds: |s| s.model.lora_rank == 0 },
+    Idle { key: "state_format", because: "format", holds: |s| s.format == Format::F64 },
     Idle {
         key: "lr_schedule.decay_fraction",
         because: "lr_schedule.kind",
@@ -75,6 +76,13 @@ pub fn check(resolved: &mut Resolved, faults: &mut Faults) {
     if settings.format == Format::F64 && settings.device == Device::Cuda {
         let message = format!("{} is for the CPU", Format::F64.name());
         faults.push(both(message, "format", "device").hint("`--device cpu`, or `--format f32`"));
+    }
+    for index in settings.group.iter().enumerate().filter(|(_, group)| group.state_format.is_some()).map(|(i, _)| i) {
+        if settings.format == Format::F64 {
+            let message = format!("the state of {} parameters is {0}", Format::F64.name());
+            let fault = both(message, &format!("group.{index}.state_format"), "format");
+            faults.push(fault.hint("take `state_format` away, or `--format f32`"));
+        }
     }
     if settings.data.val.is_some() && settings.data.train.is_none() {
         let place = resolved.origins.place("data.val").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Settings that are one of a few words.
 //! Does not say what the words do; that is `settings.rs`.
 
-use super::settings::{Device, Format, LrScheduleKind, NonFinite, Tokens};
+use super::settings::{Device, Format, LrScheduleKind, NonFinite, StateFormat, Tokens};
 
 /// A setting that is one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -39,6 +39,7 @@ macro_rules! choice {
 
 choice!(Device, DEVICES: Auto = "auto", Cpu = "cpu", Cuda = "cuda");
 choice!(Format, FORMATS: F32 = "f32", Bf16 = "bf16", F64 = "f64");
+choice!(StateFormat, STATE_FORMATS: F32 = "f32", Bf16 = "bf16");
 choice!(Tokens, TOKENS: Chars = "chars", Bytes = "bytes");
 choice!(NonFinite, NON_FINITE: Skip = "skip", Stop = "stop");
 choice!(LrScheduleKind, LR_SCHEDULES: Cosine = "cosine", Linear = "linear", Constant = "constant", Wsd = "wsd");

@@ -105,6 +105,7 @@ pub fn builtin() -> Settings {
         seed: 1337,
         device: super::settings::Device::Auto,
         format: super::settings::Format::F32,
+        state_format: super::settings::StateFormat::F32,
         data: DataSettings { train: None, val: None, tokens: super::settings::Tokens::Bytes, val_fraction: 0.1 },
         model: ModelSettings {
             n_layer: 4,
@@ -196,6 +197,15 @@ pub static KNOBS: &[Knob] = &[
     )
     .flag("format")
     .variables(&["FORMAT", "DTYPE"]),
+    Knob::new(
+        "state_format",
+        Kind::Word(choice::STATE_FORMATS),
+        "element type of optimizer state; bf16 takes the slots that forget fast enough for it",
+        |s| word(s.state_format),
+        |s, v| s.state_format = Choice::named(v.text()),
+    )
+    .flag("state-format")
+    .variables(&["STATE_FORMAT"]),
     Knob::new(
         "data.train",
         Kind::Path,

@@ -131,6 +131,12 @@ gains) are a group without weight decay. Hyper-parameters by name differ from th
 | `pattern` | text, `*` for any characters | takes parameters whose name matches |
 | `roles` | a list of `matrix`, `embedding`, `head`, `vector`, `adapter` | takes parameters of these roles |
 | `optimizer` | a label of the registry | another optimizer than the main one |
+| `state_format` | `f32` or `bf16` | element type of the group's optimizer state, where it is not the run's |
+
+With `state_format = \"bf16\"` the slots that their rule declares fit for it are kept in bf16, rounded to nearest even at every
+store, and computed with in f32; all others stay in f32, and the table of groups names both. Fit are averages that forget more than
+1/256 in a step (with `beta2 = 0.999` a second moment is not: rounded so, it would never fall). A run, or a group that asks
+for itself, without such a slot is refused.
 
 ### `[[projection]]`
 

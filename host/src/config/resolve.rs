@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     check,
+    choice::Choice,
     command_line::{self, Flags},
     faults,
     file::{self, Document},
@@ -306,6 +307,7 @@ fn entries(merged: &Merged, settings: &mut Settings, faults: &mut Faults) {
             match *array {
                 "group" => {
                     let (pattern, optimizer) = (entry.text("pattern"), entry.text("optimizer"));
+                    let state_format = entry.text("state_format").map(|word| Choice::named(&word));
                     let roles = match entry.take("roles") {
                         Some(Value::Words(roles)) => roles.clone(),
                         _ => Vec::new(),
@@ -314,7 +316,8 @@ fn entries(merged: &Merged, settings: &mut Settings, faults: &mut Faults) {
                         let fault = entry.missing("`pattern` and no `roles`, so it takes no parameter");
                         faults.push(fault.hint("`pattern = \"*\"` takes all that are left"));
                     }
-                    settings.group.push(GroupSettings { pattern, roles, optimizer, hyper: entry.hyper().collect() });
+                    let hyper = entry.hyper().collect();
+                    settings.group.push(GroupSettings { pattern, roles, optimizer, state_format, hyper });
                 }
                 "projection" => {
                     let label = entry.text("label");

@@ -2,6 +2,7 @@
 //! Does not know which hyper-parameters a plugin has; they are checked against its own schema when it is loaded.
 
 use super::{
+    choice,
     kind::{Kind, Misfit},
     knobs::{KNOBS, Knob},
     layers::{ARRAYS, array_entry},
@@ -39,6 +40,7 @@ pub fn expect(key: &str) -> Option<Expect> {
         return match (array, rest) {
             ("group", "roles") => Some(Expect::Roles),
             ("group", "pattern" | "optimizer") => Some(Expect::Field(Kind::Text)),
+            ("group", "state_format") => Some(Expect::Field(Kind::Word(choice::STATE_FORMATS))),
             ("projection", "label" | "pattern") => Some(Expect::Field(Kind::Text)),
             ("projection", "inputs") => None,
             ("schedule", "name" | "note") => Some(Expect::Field(Kind::Text)),
@@ -98,6 +100,7 @@ impl Expect {
     pub fn choices(self) -> Vec<&'static str> {
         match self {
             Expect::Knob(Knob { kind: Kind::Word(words), .. }) => words.to_vec(),
+            Expect::Field(Kind::Word(words)) => words.to_vec(),
             Expect::Roles => role_names(),
             _ => Vec::new(),
         }

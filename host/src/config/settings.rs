@@ -14,6 +14,8 @@ pub struct Settings {
     pub device: Device,
     /// Element type of parameters, gradients and activations.
     pub format: Format,
+    /// Element type of optimizer state, where a group says nothing else.
+    pub state_format: StateFormat,
     /// What is read.
     pub data: DataSettings,
     /// What is trained.
@@ -54,10 +56,20 @@ pub enum Device {
 pub enum Format {
     /// 32-bit floats.
     F32,
-    /// bfloat16 with optimizer state and arithmetic of rules in f32.
+    /// bfloat16 with arithmetic of rules in f32.
     Bf16,
     /// 64-bit floats, on the CPU, for checking numbers.
     F64,
+}
+
+/// Element type of optimizer state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateFormat {
+    /// 32-bit floats; 64-bit ones where parameters are.
+    F32,
+    /// bfloat16 for the slots that a rule declares fit for it, 32-bit floats for the others.
+    Bf16,
 }
 
 /// What is read.
@@ -195,6 +207,8 @@ pub struct GroupSettings {
     pub roles: Vec<String>,
     /// Optimizer label; none is the main one.
     pub optimizer: Option<String>,
+    /// Element type of optimizer state; none is that of the run.
+    pub state_format: Option<StateFormat>,
     /// Hyper-parameters that differ from the optimizer's.
     #[serde(flatten)]
     pub hyper: BTreeMap<String, HyperValue>,

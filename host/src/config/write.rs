@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     check::is_idle,
+    choice::Choice,
     knobs::KNOBS,
     settings::{HyperValue, Settings},
     value::Value,
@@ -47,6 +48,7 @@ pub fn annotated(settings: &Settings, comment: impl Fn(&str) -> Option<String>) 
             lines.line(&field("roles"), "roles", &Value::Words(group.roles.clone()).to_toml());
         }
         lines.optional(&field("optimizer"), "optimizer", group.optimizer.as_deref());
+        lines.optional(&field("state_format"), "state_format", group.state_format.map(Choice::name));
         lines.hyper(&field(""), &group.hyper);
     }
     for (index, projection) in settings.projection.iter().enumerate() {

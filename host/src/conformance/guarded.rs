@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::hosted::{element, pass, trouble};
 use crate::{
     registry::Loaded,
-    rules::{Rule, Target, kernel::state_kind},
+    rules::{Rule, Target, kernel::slot_kind},
 };
 
 /// Elements of a guard on either side.
@@ -54,10 +54,11 @@ pub fn writes_outside(loaded: &Arc<Loaded>, hyper: &[f64], shape: &[i64], way: W
     let (x, g) = (Guarded::of(&column(3), kind), Guarded::of(&column(5), kind));
     let before = g.whole.copy();
     let slots = loaded.slots(hyper).map_err(|fault| trouble(&fault))?;
-    let held = state_kind(kind);
+    let narrow = if way.narrow { loaded.narrow(hyper, shape, &slots).map_err(|fault| trouble(&fault))? } else { None };
     let mut state: Vec<Option<Tensor>> = Vec::new();
     let mut guarded = Vec::new();
     for slot in &slots {
+        let held = slot_kind(kind, narrow.unwrap_or(0), slot.index as usize);
         let start = match slot.start {
             2 => x.inside.to_kind(held),
             _ => Tensor::full(shape, slot.fill, (held, Device::Cpu)),

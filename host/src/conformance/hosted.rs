@@ -14,7 +14,10 @@ use tch::{Kind as Element, TchError, Tensor};
 
 use super::{card, guarded};
 use crate::{
-    config::{knobs, settings::GroupSettings},
+    config::{
+        knobs,
+        settings::{GroupSettings, StateFormat},
+    },
     fault::{Fault, Faults},
     model::{Parameter, Role},
     optim::{Optim, clip},
@@ -90,6 +93,12 @@ impl Subject for Hosted {
         self.loaded.slots_of(hyper, shape).map_err(|fault| trouble(&fault))
     }
 
+    fn narrow(&self, hyper: &[f64], shape: &[i64]) -> Result<u64, Trouble> {
+        let slots = self.slots(hyper, shape)?;
+        let narrow = self.loaded.narrow(hyper, shape, &slots).map_err(|fault| trouble(&fault))?;
+        Ok(narrow.unwrap_or(0))
+    }
+
     fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Trouble> {
         self.loaded.record(hyper).map_err(|fault| trouble(&fault))
     }
@@ -121,7 +130,7 @@ impl Subject for Hosted {
             let name = format!("p{index}");
             params.push(Parameter { name, role: Role::Matrix, layer: None, tensor, frozen: false });
         }
-        let optim = self.plan(hyper, &params)?.run_by(pass(way)?);
+        let optim = self.plan(hyper, &params, way.narrow)?.run_by(pass(way)?);
         Ok(Box::new(Steps { optim, params, form: (element(way.dtype), device), start: start.to_vec() }))
     }
 
@@ -131,15 +140,21 @@ impl Subject for Hosted {
 }
 
 impl Hosted {
-    fn plan(&self, hyper: &[f64], params: &[Parameter]) -> Result<Optim, Trouble> {
+    fn plan(&self, hyper: &[f64], params: &[Parameter], narrow: bool) -> Result<Optim, Trouble> {
         let mut settings = knobs::builtin();
         settings.optimizer.label.clone_from(&self.loaded.label);
         let values = self.loaded.schema().iter().zip(hyper);
         settings.optimizer.hyper =
             values.map(|(schema, value)| (schema.name.to_string(), hyper::value(schema, *value))).collect();
+        settings.state_format = if narrow { StateFormat::Bf16 } else { StateFormat::F32 };
         let all = Some("*".to_string());
-        settings.group =
-            vec![GroupSettings { pattern: all, roles: Vec::new(), optimizer: None, hyper: Default::default() }];
+        settings.group = vec![GroupSettings {
+            pattern: all,
+            roles: Vec::new(),
+            optimizer: None,
+            state_format: None,
+            hyper: Default::default(),
+        }];
         let catalogue: Catalogue = std::iter::once(self.loaded.clone()).collect();
         let source = |_: &str| "conformance".to_string();
         Optim::plan(&settings, &source, &catalogue, params).map_err(|faults| troubles(&faults))

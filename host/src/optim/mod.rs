@@ -7,6 +7,7 @@
 pub mod pattern;
 
 pub mod hyper;
+pub mod narrow;
 pub mod param_groups;
 pub mod state;
 

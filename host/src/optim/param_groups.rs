@@ -16,7 +16,8 @@ use super::{
 use crate::{
     config::{
         Settings,
-        settings::{GroupSettings, HyperValue},
+        choice::Choice,
+        settings::{GroupSettings, HyperValue, StateFormat},
     },
     fault::{Exit, Fault, Faults, nearest},
     model::{Parameter, Role},
@@ -39,6 +40,19 @@ pub struct Group {
     pub hyper: Hyper,
     /// Its parameters, as indices into the model's.
     pub members: Vec<usize>,
+    /// The element type of its state.
+    pub state_format: Asked,
+}
+
+/// An element type of state, and who asks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// What is asked for.
+    pub format: StateFormat,
+    /// Whether the group asks for itself; else the run asks for all groups.
+    pub by_group: bool,
+    /// Where it is written, for faults.
+    pub place: String,
 }
 
 /// One line of the table of groups.
@@ -56,9 +70,18 @@ pub struct GroupRow {
     pub hyper: Vec<(String, String, String)>,
     /// Bytes of optimizer state.
     pub state_bytes: u64,
+    /// Slots in bf16, by name; then all others. Without a slot in bf16 the others are not listed.
+    pub narrow: (Vec<String>, Vec<String>),
 }
 
 impl GroupRow {
+    /// The formats of its state: `f32`, or `bf16: exp_avg; f32: exp_avg_sq`.
+    pub fn state_format(&self) -> Option<String> {
+        let (narrow, wide) = &self.narrow;
+        let wide = if wide.is_empty() { String::new() } else { format!("; f32: {}", wide.join(", ")) };
+        (!narrow.is_empty()).then(|| format!("bf16: {}{wide}", narrow.join(", ")))
+    }
+
     /// The value of a hyper-parameter as text, if the optimizer has it.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.hyper.iter().find(|(known, _, _)| known == name).map(|(_, value, _)| value.as_str())
@@ -125,8 +148,9 @@ pub fn plan(
             check_shape(&outline.loaded, &params[member], &mut faults);
         }
         if let Some(hyper) = faults.take(hyper_of(&outline, settings, source)) {
+            let state_format = asked(&outline.wrote, settings, source);
             let Outline { takes, loaded, members, .. } = outline;
-            groups.push(Group { takes, loaded, hyper, members });
+            groups.push(Group { takes, loaded, hyper, members, state_format });
         }
     }
     once_each(&mut faults);
@@ -297,6 +321,21 @@ fn hyper_of(outline: &Outline<'_>, settings: &Settings, source: Source<'_>) -> R
     }
     let loaded = &outline.loaded;
     hyper::resolve(&loaded.label, &loaded.descriptor.hyper, &loaded.entry.defaults, &layers)
+}
+
+/// The group's own word, else the run's.
+fn asked(wrote: &Wrote<'_>, settings: &Settings, source: Source<'_>) -> Asked {
+    let at = |key: &str, format: StateFormat| format!("{}  {key} = \"{}\"", source(key), format.name());
+    match wrote {
+        Wrote::Group { index, group: GroupSettings { state_format: Some(format), .. }, .. } => {
+            let place = at(&format!("group.{index}.state_format"), *format);
+            Asked { format: *format, by_group: true, place }
+        }
+        _ => {
+            let format = settings.state_format;
+            Asked { format, by_group: false, place: at("state_format", format) }
+        }
+    }
 }
 
 /// Rules over whole tensors say which shapes they can take.

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     fault::{Exit, Fault, Faults},
-    rules::kernel::state_kind,
+    rules::kernel::slot_kind,
     tensor::slots::initial_slot,
 };
 
@@ -20,11 +20,18 @@ pub struct State {
 }
 
 impl State {
-    /// Freshly made for a parameter: f64 where the parameter is f64, else f32, on its device.
+    /// Freshly made for a parameter, on its device: f64 where the parameter is f64, else f32, or bf16 for the slots whose
+    /// bit of `narrow` is set.
     ///
     /// # Errors
     /// A slot that does not fit the parameter's shape (P012).
-    pub fn new(label: &str, name: &str, slots: &[SlotDescriptor], parameter: &Tensor) -> Result<State, Fault> {
+    pub fn new(
+        label: &str,
+        name: &str,
+        slots: &[SlotDescriptor],
+        narrow: u64,
+        parameter: &Tensor,
+    ) -> Result<State, Fault> {
         let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
         let mut tensors: Vec<Option<Tensor>> = (0..places).map(|_| None).collect();
         for slot in slots {
@@ -35,7 +42,8 @@ impl State {
             // Slots are made for batches of parameters; here it is a batch of one.
             let batch = parameter.f_detach().and_then(|parameter| parameter.f_contiguous()?.f_unsqueeze(0));
             let batch = batch.map_err(|error| fault(error.to_string()))?;
-            let made = initial_slot(slot, &batch, state_kind(parameter.kind())).map_err(fault)?;
+            let kind = slot_kind(parameter.kind(), narrow, slot.index as usize);
+            let made = initial_slot(slot, &batch, kind).map_err(fault)?;
             tensors[slot.index as usize] = Some(made.f_squeeze_dim(0).map_err(|error| fault(error.to_string()))?);
         }
         Ok(State { slots: slots.to_vec(), tensors })
@@ -49,11 +57,22 @@ impl State {
         })
     }
 
+    /// Names of the slots in bf16, and of the others.
+    pub fn by_format(&self) -> (Vec<String>, Vec<String>) {
+        let present = self.slots.iter().filter_map(|slot| Some((slot, self.tensors[slot.index as usize].as_ref()?)));
+        let (narrow, wide): (Vec<_>, Vec<_>) = present.partition(|(_, tensor)| tensor.kind() == Kind::BFloat16);
+        let names = |all: Vec<(&SlotDescriptor, &Tensor)>| all.iter().map(|(slot, _)| slot.name.to_string()).collect();
+        (names(narrow), names(wide))
+    }
+
     /// Bytes of all slots.
     pub fn bytes(&self) -> u64 {
         self.tensors.iter().flatten().map(|tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64).sum()
     }
 }
+
+/// The way out where state was saved in another element type.
+const OTHER_FORMAT: &str = "state is not converted: `format` and `state_format` must be those it was saved with";
 
 /// Tensors for every slot of every parameter, checked whole: the second step, [`Checked::apply`], cannot fail.
 pub struct Checked {
@@ -87,11 +106,11 @@ pub fn check(
             };
             if found.size() != planned.size() || found.kind() != planned.kind() {
                 let text = format!("optimizer state `{key}` does not fit this run");
-                faults.push(
-                    Fault::new("D042", Exit::Data, text)
-                        .note("saved", described(&found))
-                        .note("needed", described(planned)),
-                );
+                let fault = Fault::new("D042", Exit::Data, text)
+                    .note("saved", described(&found))
+                    .note("needed", described(planned));
+                let other_format = found.size() == planned.size();
+                faults.push(if other_format { fault.hint(OTHER_FORMAT) } else { fault });
                 continue;
             }
             match own_copy(&found, planned) {
@@ -165,28 +184,31 @@ mod tests {
     fn slots_start_as_they_say_and_never_share_memory() {
         let parameter = Tensor::arange(6, (Kind::BFloat16, Device::Cpu)).reshape([2, 3]);
         let slots = [slot("zeros", 0, 0, 0), slot("fill", 1, 1, 1), slot("slow", 3, 0, 2)];
-        let state = State::new("x", "w", &slots, &parameter).unwrap();
+        let state = State::new("x", "w", &slots, 0b1000, &parameter).unwrap();
         let found: Vec<(String, Vec<i64>, f64)> =
             state.named("w").map(|(key, t)| (key, t.size(), t.sum(Kind::Double).double_value(&[]))).collect();
         let expected = [("w/zeros", vec![2, 3], 0.0), ("w/fill", vec![2], 5.0), ("w/slow", vec![2, 3], 15.0)];
         assert_eq!(found, expected.map(|(key, size, sum)| (key.to_string(), size, sum)));
         assert!(state.tensors[2].is_none());
-        assert_eq!(state.bytes(), (6 + 2 + 6) * 4);
+        assert_eq!(state.bytes(), (6 + 2) * 4 + 6 * 2);
+        assert_eq!(state.by_format(), (vec!["slow".to_string()], vec!["zeros".to_string(), "fill".to_string()]));
         let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));
-        let state = State::new("x", "w", &slots[2..], &parameter).unwrap();
+        let state = State::new("x", "w", &slots[2..], 0, &parameter).unwrap();
         assert_ne!(state.tensors[3].as_ref().unwrap().data_ptr(), parameter.data_ptr());
-        assert!(State::new("x", "w", &[slot("rows", 0, 1, 0)], &parameter).is_err());
+        assert!(State::new("x", "w", &[slot("rows", 0, 1, 0)], 0, &parameter).is_err());
     }
 
     #[test]
     fn a_saved_state_is_checked_whole() {
         let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));
-        let mut state = State::new("x", "w", &[slot("a", 0, 0, 0), slot("b", 1, 0, 0)], &parameter).unwrap();
+        let mut state = State::new("x", "w", &[slot("a", 0, 0, 0), slot("b", 1, 0, 0)], 0, &parameter).unwrap();
         let ones = |n: i64, kind| Tensor::ones([n], (kind, Device::Cpu));
         let count = |name: &str| BTreeMap::from([(name.to_string(), 7u64)]);
         let good = || ("w/a".to_string(), ones(2, Kind::Float));
         let cases: Vec<(Vec<(String, Tensor)>, BTreeMap<String, u64>, &str)> = vec![
             (vec![good()], count("w"), "`w/b` is missing"),
+            (vec![good(), ("w/b".into(), ones(2, Kind::BFloat16))], count("w"), "saved: bf16 [2]"),
+            (vec![good(), ("w/b".into(), ones(2, Kind::BFloat16))], count("w"), "`state_format` must be"),
             (vec![good(), ("w/b".into(), ones(3, Kind::Float))], count("w"), "`w/b` does not fit"),
             (vec![good(), ("w/b".into(), ones(2, Kind::Double))], count("w"), "`w/b` does not fit"),
             (vec![good(), ("w/b".into(), ones(2, Kind::Float))], count("v"), "the step count of `w` is missing"),

@@ -10,7 +10,7 @@ use sdk::tape::{self, Node};
 use tch::{TchError, Tensor};
 
 use super::{
-    clip,
+    clip, narrow,
     param_groups::{self, Group, GroupRow, Source},
     state::{self, State},
 };
@@ -102,7 +102,9 @@ impl Optim {
                 let param = &params[member];
                 let of_shape = group.loaded.slots_of(&group.hyper.values, &param.tensor.size());
                 let Some(slots) = faults.take(of_shape) else { continue };
-                if let Some(state) = faults.take(State::new(&group.loaded.label, &param.name, &slots, &param.tensor)) {
+                let Some(narrow) = faults.take(narrow::slots(&group, &param.tensor, &slots)) else { continue };
+                let state = State::new(&group.loaded.label, &param.name, &slots, narrow, &param.tensor);
+                if let Some(state) = faults.take(state) {
                     of_parameter[member] = Some(PerParameter {
                         name: param.name.clone(),
                         numel: param.tensor.numel() as u64,
@@ -114,6 +116,13 @@ impl Optim {
             }
             let lr = group.loaded.hyper_index("lr");
             planned.push(Planned { group, how, lr });
+        }
+        let formats = |index: usize| of_parameter.iter().flatten().filter(move |one| one.group == index);
+        let narrows = |index: usize| formats(index).any(|one| !one.state.by_format().0.is_empty());
+        let groups: Vec<(&Group, bool)> =
+            planned.iter().enumerate().map(|(index, planned)| (&planned.group, narrows(index))).collect();
+        if faults.0.is_empty() {
+            faults.take(narrow::has_effect(&groups));
         }
         let memories = faults.take(memories(&planned)).unwrap_or_default();
         faults.0.extend(alone_in_memory(params).err());
@@ -130,7 +139,7 @@ impl Optim {
     /// The table of groups, in the order of the plan.
     pub fn table(&self) -> Vec<GroupRow> {
         let row = |(index, planned): (usize, &Planned)| {
-            let Group { takes, loaded, hyper, members } = &planned.group;
+            let Group { takes, loaded, hyper, members, .. } = &planned.group;
             let tensors: Vec<&PerParameter> = self.parameters.iter().filter(|one| one.group == index).collect();
             let shown = loaded.descriptor.hyper.iter().zip(&hyper.values).zip(&hyper.sources).map(
                 |((schema, value), source)| {
@@ -144,6 +153,7 @@ impl Optim {
                 parameters: tensors.iter().map(|one| one.numel).sum(),
                 hyper: shown.collect(),
                 state_bytes: tensors.iter().map(|one| one.state.bytes()).sum(),
+                narrow: named_formats(&tensors),
             }
         };
         self.groups.iter().enumerate().map(row).collect()
@@ -444,6 +454,24 @@ impl PerParameter {
     fn next_step(&self, grad_norm: f64) -> [f64; 3] {
         [(self.count + 1) as f64, self.numel as f64, grad_norm]
     }
+}
+
+/// Names of the slots in bf16, and of the others, of all these parameters.
+fn named_formats(tensors: &[&PerParameter]) -> (Vec<String>, Vec<String>) {
+    let (mut narrow, mut wide): (Vec<String>, Vec<String>) = Default::default();
+    let add = |all: &mut Vec<String>, names: Vec<String>| {
+        for name in names {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+    };
+    for tensor in tensors {
+        let (of_narrow, of_wide) = tensor.state.by_format();
+        add(&mut narrow, of_narrow);
+        add(&mut wide, of_wide);
+    }
+    (narrow, wide)
 }
 
 /// How a group is run.

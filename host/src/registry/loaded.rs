@@ -9,8 +9,8 @@ use std::sync::{
 use abi_stable::std_types::RResult;
 use sdk::{
     abi::{
-        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, OptimizerTable, ProjectionTable, RuleTable,
-        SlotDescriptor, SlotsTable, SumsTable,
+        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, ProjectionTable,
+        RuleTable, SlotDescriptor, SlotsTable, SumsTable,
     },
     tape::{self, Node},
 };
@@ -248,6 +248,45 @@ impl Loaded {
         self.usable((table.slots)(hyper.into(), shape.into()))
     }
 
+    /// The slots of a parameter of this shape that may be kept in bf16, as bits by index; none where the plugin's sdk did
+    /// not know of it. `slots` are those of the shape.
+    ///
+    /// # Errors
+    /// P002 where the plugin fails, or names a slot that is not there or has another shape than the parameter.
+    pub fn narrow(&self, hyper: &[f64], shape: &[i64], slots: &[SlotDescriptor]) -> Result<Option<u64>, Fault> {
+        let answer = match self.table {
+            Table::Rule(table, evaluation) => {
+                let evaluates =
+                    evaluation.is_none_or(|t| t.prepare_f32_narrow.is_some() && t.prepare_bf16_narrow.is_some());
+                narrow_entry(table).filter(|_| evaluates).map(|entry| entry(hyper.into()))
+            }
+            Table::Sums(table, sums) => {
+                let measures = sums.measure_f32_narrow.is_some() && sums.measure_bf16_narrow.is_some();
+                narrow_entry(table).filter(|_| measures).map(|entry| entry(hyper.into()))
+            }
+            Table::Optimizer(table, _) => table.narrow.map(|entry| entry(hyper.into(), shape.into())),
+            Table::Projection(_) | Table::ArchOp(_) => None,
+        };
+        let Some(answer) = answer else { return Ok(None) };
+        let narrow = self.answer(answer, "narrow")?;
+        let fit = slots.iter().filter(|slot| slot.shape_kind == 0).fold(0, |bits, slot| bits | 1u64 << slot.index);
+        if narrow & !fit != 0 {
+            let message = format!("optimizer `{}` names slots for bf16 that cannot be kept in it", self.label);
+            return Err(self.plugin_fault("P002", message, format!("bits {narrow:#b}, of which {fit:#b} can be")));
+        }
+        Ok(Some(narrow))
+    }
+
+    /// The slots of a matrix that a run in bf16 keeps in it with the registry's defaults, as bits by index.
+    ///
+    /// # Errors
+    /// P002 as [`Loaded::narrow`].
+    pub fn narrow_by_default(&self) -> Result<u64, Fault> {
+        let matrix = [2, 2];
+        let slots = self.slots_of(&self.defaults, &matrix)?;
+        Ok(self.narrow(&self.defaults, &matrix, &slots)?.unwrap_or(0))
+    }
+
     /// Its state with the registry's defaults; none where it is no optimizer.
     ///
     /// # Errors
@@ -322,6 +361,11 @@ impl Loaded {
         let fault = Fault { code: "R017", exit: Exit::Registry, ..fault };
         fault.at(&self.entry.place)
     }
+}
+
+/// The entry that names slots for bf16, where the kernels are there too.
+fn narrow_entry(table: &RuleTable) -> Option<NarrowEntry> {
+    table.narrow.filter(|_| table.update_f32_narrow.is_some() && table.update_bf16_narrow.is_some())
 }
 
 /// Whether a fault is that of a panic, or of a call after one.

@@ -2,7 +2,10 @@
 //! Opens no file; what it was opened from is `library.rs`.
 #![allow(unsafe_code)]
 
-use std::ptr::with_exposed_provenance;
+use std::{
+    mem::MaybeUninit,
+    ptr::{copy_nonoverlapping, with_exposed_provenance},
+};
 
 use abi_stable::std_types::RResult;
 use sdk::abi::{self, AbiVersion, Descriptor, PluginCoreTable, RootRef, Table, TableHeader};
@@ -98,17 +101,65 @@ fn table<T: Table>(root: RootRef, label: &str) -> Result<&'static T, Fault> {
     if found.id != T::ID {
         return Err(fault(format!("answers as `{}`", found.id)));
     }
+    if found.struct_size < T::PUBLISHED {
+        return Err(fault(format!("has {} bytes, {} are needed", found.struct_size, T::PUBLISHED)));
+    }
     if found.struct_size < size_of::<T>() {
-        return Err(fault(format!("has {} bytes, {} are needed", found.struct_size, size_of::<T>())));
+        // SAFETY: the header says that it is this table, and how much of it there is.
+        return Ok(unsafe { completed(header.cast::<T>(), found.struct_size) });
     }
     // SAFETY: the header says that it is this table and that all fields this host knows are there; `Table` ties id to
     // type.
     Ok(unsafe { &*header.cast::<T>() })
 }
 
+/// A copy of an older table, in which the entries it lacks are none. Lives as long as the process, as tables do.
+///
+/// # Safety
+/// `table` points to the first `size` bytes of a `T`, at least `T::PUBLISHED`.
+unsafe fn completed<T: Table>(table: *const T, size: usize) -> &'static T {
+    let mut copy = Box::new(MaybeUninit::<T>::zeroed());
+    let whole = size - size % size_of::<usize>();
+    // SAFETY: the caller's promise, and `size` is less than the copy's.
+    unsafe { copy_nonoverlapping(table.cast::<u8>(), copy.as_mut_ptr().cast(), whole) };
+    // SAFETY: what was published first was copied; the fields beyond are an `Option` of a function, copied whole or zero,
+    // which is none.
+    unsafe { &*Box::leak(copy).as_ptr() }
+}
+
 #[cfg(test)]
 mod tests {
+    use abi_stable::std_types::{RSlice, RString, RVec};
+    use sdk::abi::{OptimizerCall, OptimizerTable, SlotDescriptor};
+
     use super::*;
+
+    /// A plugin of an older sdk has a table that ends sooner.
+    #[test]
+    fn an_older_table_has_no_entries_that_came_later() {
+        extern "C" fn accepts(_: RSlice<'_, i64>) -> RResult<(), RString> {
+            RResult::ROk(())
+        }
+        extern "C" fn slots(_: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
+            RResult::RErr("not asked".into())
+        }
+        unsafe extern "C" fn step(_: *const OptimizerCall) -> u32 {
+            7
+        }
+        extern "C" fn narrow(_: RSlice<'_, f64>, _: RSlice<'_, i64>) -> RResult<u64, RString> {
+            RResult::ROk(1)
+        }
+        let header = TableHeader { struct_size: 0, id: OptimizerTable::ID.into(), revision: 0 };
+        let table = OptimizerTable { header, accepts, slots, step, narrow: Some(narrow) };
+        // A byte more is no entry.
+        for size in [OptimizerTable::PUBLISHED, OptimizerTable::PUBLISHED + 1] {
+            // SAFETY: the first bytes of a table.
+            let older = unsafe { completed(&raw const table, size) };
+            assert!(older.narrow.is_none());
+            // SAFETY: it looks at nothing.
+            assert_eq!(unsafe { (older.step)(std::ptr::null()) }, 7);
+        }
+    }
 
     #[test]
     fn versions_fit_or_are_refused_with_both_numbers() {

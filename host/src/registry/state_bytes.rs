@@ -5,13 +5,14 @@ use std::fmt;
 
 use sdk::abi::SlotDescriptor;
 
-/// Bytes of one state number in f32.
+/// Bytes of one state number in f32, and in bf16.
 const F32: u64 = 4;
+const BF16: u64 = 2;
 
 /// Names of a slot's shape, by number.
 const SHAPES: [&str; 6] = ["elementwise", "row", "column", "left", "right", "scalar"];
 
-/// State in f32, shown as `8` or `4 + row + column`.
+/// State of every parameter, shown as `8` or `4 + row + column`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateBytes {
     /// Bytes per element of the parameter.
@@ -21,11 +22,17 @@ pub struct StateBytes {
 }
 
 impl StateBytes {
-    /// Of these slots.
+    /// Of these slots, in f32.
     pub fn of(slots: &[SlotDescriptor]) -> StateBytes {
         let elementwise = slots.iter().filter(|slot| slot.shape_kind == 0).count() as u64;
         let others = slots.iter().filter(|slot| slot.shape_kind != 0).map(shape).collect();
         StateBytes { per_parameter: elementwise * F32, others }
+    }
+
+    /// With these slots, as bits, in bf16. They have the parameter's shape.
+    pub fn with_narrow(self, narrow: u64) -> StateBytes {
+        let saved = (F32 - BF16) * u64::from(narrow.count_ones());
+        StateBytes { per_parameter: self.per_parameter - saved.min(self.per_parameter), ..self }
     }
 }
 
@@ -65,5 +72,7 @@ mod tests {
         assert_eq!(text(&[0, 0]), "8");
         assert_eq!(text(&[0, 1, 2]), "4 + row + column");
         assert_eq!(text(&[3, 4]), "left + right");
+        let bytes = StateBytes::of(&[slot(0), slot(0), slot(1)]);
+        assert_eq!(bytes.with_narrow(0b10).to_string(), "6 + row");
     }
 }

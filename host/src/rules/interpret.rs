@@ -2,7 +2,7 @@
 //! Does not fuse anything, so it is slow; its bits are those of the kernel.
 //!
 //! Every operation that kernels define by selection (max, min, sign) is done by selection here, and scalars are rounded
-//! to the lane's type before they meet a lane, as in a kernel. bf16 parameters are computed in f32. The operations that
+//! to the lane's type before they meet a lane, as in a kernel. bf16 parameters and slots are computed in f32. The operations that
 //! are not exactly defined anywhere (exp, ln, tanh, rsqrt) are libtorch's.
 
 use sdk::tape::{self, Node, Op};
@@ -121,7 +121,7 @@ impl Lanes<'_> {
             Op::X => self.target.x.f_detach().and_then(|x| x.f_to_kind(self.kind)),
             Op::G => self.target.g.f_to_kind(self.kind),
             Op::State => match self.target.state.get(node.bits as usize) {
-                Some(Some(slot)) => Ok(slot.shallow_clone()),
+                Some(Some(slot)) => slot.f_to_kind(self.kind),
                 _ => self.number(0.0),
             },
             Op::Lift => self.number(scalar()?),

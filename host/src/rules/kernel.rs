@@ -11,7 +11,7 @@ use std::{
 };
 
 use sdk::{
-    abi::{EvaluationTable, KernelCall, MeasureCall, OK, RuleTable, SumsTable},
+    abi::{EvaluationTable, KernelCall, MeasureCall, NarrowKernel, NarrowMeasure, OK, RuleTable, SumsTable},
     cpu,
     tape::Node,
 };
@@ -93,7 +93,8 @@ pub struct Target<'a> {
     pub x: &'a Tensor,
     /// Its gradient: same shape, element type and device; read only.
     pub g: Tensor,
-    /// State by place in the rule's state record: contiguous, same shape, f64 where the parameter is f64 and else f32.
+    /// State by place in the rule's state record: contiguous, same shape; f64 where the parameter is f64, else f32 or
+    /// bf16.
     pub state: &'a [Option<Tensor>],
     /// Hyper-parameters in the descriptor's order, `lr` after the schedule.
     pub hyper: &'a [f64],
@@ -112,8 +113,10 @@ struct Row {
     x: *mut u8,
     g: *const u8,
     state: [*mut u8; MAX_SLOTS],
-    /// Bytes per element of the parameter and of its state.
+    /// Bytes per element of the parameter and of its state, where that is not bf16.
     bytes: (usize, usize),
+    /// Slots in bf16, as bits.
+    narrow: u64,
     hyper: *const f64,
     step: Numbers,
     numel: usize,
@@ -126,6 +129,10 @@ enum Entry {
     Update(unsafe extern "C" fn(*const KernelCall) -> u32),
     /// Reads, and writes rows of sums.
     Measure(unsafe extern "C" fn(*const MeasureCall) -> u32),
+    /// As `Update`, with slots in bf16.
+    UpdateNarrow(NarrowKernel),
+    /// As `Measure`, with slots in bf16.
+    MeasureNarrow(NarrowMeasure),
 }
 
 /// What is done with the targets.
@@ -342,28 +349,29 @@ impl Row {
     /// One chunk. The status is the plugin's.
     fn call(&self, at: usize, n: usize, isa: u32, sums: *mut f64) -> u32 {
         let mut state = [null_mut::<()>(); MAX_SLOTS];
-        for (pointer, slot) in state.iter_mut().zip(self.state) {
+        for (k, (pointer, slot)) in state.iter_mut().zip(self.state).enumerate() {
             if !slot.is_null() {
+                let bytes = if self.narrow >> k & 1 != 0 { 2 } else { self.bytes.1 };
                 // SAFETY: the slot has as many elements as the parameter, and `at` is one of them.
-                *pointer = unsafe { slot.add(at * self.bytes.1) } as *mut ();
+                *pointer = unsafe { slot.add(at * bytes) } as *mut ();
             }
         }
         // SAFETY: `at` is an element of the parameter, and the gradient has as many elements, of the same size.
         let (x, g) = unsafe { (self.x.add(at * self.bytes.0) as *mut (), self.g.add(at * self.bytes.0) as *const ()) };
         let (hyper, step) = (self.hyper, self.step.as_ptr());
-        // SAFETY: all pointers live for the call, hold `n` elements of the kernel's storage format, were checked to be
-        // contiguous, and no other chunk overlaps this one. The machine has `isa`. There is room for the sums.
+        let (state, struct_size) = (state.as_ptr(), size_of::<KernelCall>());
+        let update = KernelCall { struct_size, isa, hyper, step, n, x, g, state };
+        let (state, struct_size) = (state.cast(), size_of::<MeasureCall>());
+        let measure = MeasureCall { struct_size, isa, hyper, step, n, x, g, state, rows: sums };
+        // SAFETY: all pointers live for the call, hold `n` elements of the kernel's storage format and of each slot's,
+        // were checked to be contiguous, and no other chunk overlaps this one. The machine has `isa`. There is room for
+        // the sums.
         unsafe {
             match self.kernel {
-                Entry::Update(kernel) => {
-                    let struct_size = size_of::<KernelCall>();
-                    kernel(&KernelCall { struct_size, isa, hyper, step, n, x, g, state: state.as_ptr() })
-                }
-                Entry::Measure(kernel) => {
-                    let struct_size = size_of::<MeasureCall>();
-                    let state = state.as_ptr().cast();
-                    kernel(&MeasureCall { struct_size, isa, hyper, step, n, x, g, state, rows: sums })
-                }
+                Entry::Update(kernel) => kernel(&update),
+                Entry::Measure(kernel) => kernel(&measure),
+                Entry::UpdateNarrow(kernel) => kernel(&update, self.narrow),
+                Entry::MeasureNarrow(kernel) => kernel(&measure, self.narrow),
             }
         }
     }
@@ -382,9 +390,20 @@ fn numbers(rule: &Rule, target: &Target<'_>, sums: Option<&Vec<f64>>) -> Numbers
     numbers
 }
 
-/// The element type of a parameter's state.
+/// The element type of a rule's arithmetic, and of a parameter's state where nobody asks for bf16.
 pub fn state_kind(parameter: Kind) -> Kind {
     if parameter == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
+/// The element type of one slot; `narrow` are the slots in bf16, as bits by place in the state record.
+pub fn slot_kind(parameter: Kind, narrow: u64, place: usize) -> Kind {
+    if narrow >> place & 1 != 0 { Kind::BFloat16 } else { state_kind(parameter) }
+}
+
+/// The slots that lie in bf16, as bits.
+pub fn narrow_slots(state: &[Option<Tensor>]) -> u64 {
+    let is_narrow = |slot: &Option<Tensor>| slot.as_ref().is_some_and(|slot| slot.kind() == Kind::BFloat16);
+    state.iter().enumerate().fold(0, |bits, (place, slot)| bits | u64::from(is_narrow(slot)) << place)
 }
 
 fn row(rule: &Rule, target: &Target<'_>, g: &Tensor, step: Numbers, work: Work) -> Result<Row, Fault> {
@@ -396,18 +415,26 @@ fn row(rule: &Rule, target: &Target<'_>, g: &Tensor, step: Numbers, work: Work) 
         Kind::BFloat16 => ((2, 4), 2),
         _ => ((4, 4), 0),
     };
+    let narrow = narrow_slots(target.state);
+    let (all, update) = (rule.table, |kernel: Option<NarrowKernel>| kernel.map(Entry::UpdateNarrow));
     let kernel = match (work, rule.sums, rule.evaluation) {
-        (Work::Update, ..) => {
-            Entry::Update([rule.table.update_f32, rule.table.update_f64, rule.table.update_bf16][kind])
+        (Work::Update, ..) if narrow != 0 => update([all.update_f32_narrow, None, all.update_bf16_narrow][kind]),
+        (Work::Update, ..) => Some(Entry::Update([all.update_f32, all.update_f64, all.update_bf16][kind])),
+        (Work::Measure, Some(Sums { table, .. }), _) if narrow != 0 => {
+            [table.measure_f32_narrow, None, table.measure_bf16_narrow][kind].map(Entry::MeasureNarrow)
         }
         (Work::Measure, Some(Sums { table, .. }), _) => {
-            Entry::Measure([table.measure_f32, table.measure_f64, table.measure_bf16][kind])
+            Some(Entry::Measure([table.measure_f32, table.measure_f64, table.measure_bf16][kind]))
+        }
+        (Work::PrepareForEval, _, Some(table)) if narrow != 0 => {
+            update([table.prepare_f32_narrow, None, table.prepare_bf16_narrow][kind])
         }
         (Work::PrepareForEval, _, Some(table)) => {
-            Entry::Update([table.prepare_f32, table.prepare_f64, table.prepare_bf16][kind])
+            Some(Entry::Update([table.prepare_f32, table.prepare_f64, table.prepare_bf16][kind]))
         }
         (Work::Measure | Work::PrepareForEval, ..) => return absent(work.stage()),
     };
+    let Some(kernel) = kernel else { return absent(&format!("{} with state in bf16", work.stage())) };
     let mut state = [null_mut(); MAX_SLOTS];
     for (pointer, slot) in state.iter_mut().zip(target.state) {
         if let Some(slot) = slot {
@@ -421,11 +448,15 @@ fn row(rule: &Rule, target: &Target<'_>, g: &Tensor, step: Numbers, work: Work) 
         g: data(g),
         state,
         bytes,
+        narrow,
         hyper: target.hyper.as_ptr(),
         step,
         numel: target.x.numel(),
     })
 }
+
+/// A slot's element type beside the arithmetic's, where it lies in bf16.
+const NARROW: (Kind, Kind) = (Kind::BFloat16, Kind::Float);
 
 /// Nothing reaches a kernel that is not as the kernel expects it.
 fn check(rule: &Rule, target: &Target<'_>) -> Result<(), Fault> {
@@ -452,7 +483,8 @@ fn check(rule: &Rule, target: &Target<'_>) -> Result<(), Fault> {
         return bad(format!("it has {} state slots, more than {MAX_SLOTS}", target.state.len()));
     }
     for slot in target.state.iter().flatten() {
-        let fits = slot.kind() == state_kind(x.kind()) && slot.device() == x.device() && slot.size() == x.size();
+        let kind = slot.kind() == state_kind(x.kind()) || (slot.kind(), state_kind(x.kind())) == NARROW;
+        let fits = kind && slot.device() == x.device() && slot.size() == x.size();
         if !fits || !slot.is_contiguous() {
             return bad(format!("a state slot ({:?} {:?}) does not fit the parameter", slot.size(), slot.kind()));
         }

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use abi_stable::std_types::{RErr, RResult, RSlice, RStr, RString, RVec};
 use sdk::{
     Elementwise, Knob, Lane, Mask, Record, Scalar, Slot, Step,
-    abi::{KernelCall, OK, PANICKED, RuleTable, SlotDescriptor, TableHeader},
+    abi::{KernelCall, NarrowKernel, OK, PANICKED, RuleTable, SlotDescriptor, TableHeader},
     cpu::{self, Brain, Double, Single},
     flag, knob,
+    rule::ElementwiseKernel,
     tape::{self, Node},
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{InstructionSet, Pass, Rule, Target, interpret, threads};
+use super::{InstructionSet, Pass, Rule, Target, interpret, kernel::slot_kind, threads};
 use crate::fault::{Exit, Fault};
 
 /// The number of threads is the process's, so tests that set it take turns.
@@ -112,6 +113,16 @@ unsafe extern "C" fn bf16<R: Elementwise>(call: *const KernelCall) -> u32 {
     unsafe { cpu::update::<R, Brain>(&*call) };
     OK
 }
+unsafe extern "C" fn f32_narrow<R: Elementwise>(call: *const KernelCall, narrow: u64) -> u32 {
+    // SAFETY: as above.
+    unsafe { cpu::update_kernel::<ElementwiseKernel<R>, Single>(&*call, narrow) };
+    OK
+}
+unsafe extern "C" fn bf16_narrow<R: Elementwise>(call: *const KernelCall, narrow: u64) -> u32 {
+    // SAFETY: as above.
+    unsafe { cpu::update_kernel::<ElementwiseKernel<R>, Brain>(&*call, narrow) };
+    OK
+}
 unsafe extern "C" fn panics(_: *const KernelCall) -> u32 {
     PANICKED
 }
@@ -124,15 +135,26 @@ extern "C" fn no_record(_: RSlice<'_, f64>) -> RResult<RVec<Node>, RString> {
 
 type Kernel = unsafe extern "C" fn(*const KernelCall) -> u32;
 
-fn rule(label: &str, update_f32: Kernel, update_f64: Kernel, update_bf16: Kernel) -> Rule {
+fn rule(label: &str, [update_f32, update_f64, update_bf16]: [Kernel; 3], narrow: [Option<NarrowKernel>; 2]) -> Rule {
     let header = TableHeader { struct_size: size_of::<RuleTable>(), id: RStr::from_str("plugin.rule/1"), revision: 0 };
-    let table = RuleTable { header, slots: no_slots, record: no_record, update_f32, update_f64, update_bf16 };
+    let (slots, record, [update_f32_narrow, update_bf16_narrow]) = (no_slots, no_record, narrow);
+    let table = RuleTable {
+        header,
+        slots,
+        record,
+        update_f32,
+        update_f64,
+        update_bf16,
+        narrow: None,
+        update_f32_narrow,
+        update_bf16_narrow,
+    };
     let on_failure = |status, stage: &str| Fault::new("P001", Exit::Plugin, format!("status {status} in {stage}"));
     Rule::new(label, Box::leak(Box::new(table)), Arc::new(on_failure))
 }
 
 fn rule_of<R: Elementwise>() -> Rule {
-    rule("test", f32::<R>, f64::<R>, bf16::<R>)
+    rule("test", [f32::<R>, f64::<R>, bf16::<R>], [Some(f32_narrow::<R>), Some(bf16_narrow::<R>)])
 }
 
 /// Ordinary values, and one in four from the corners.
@@ -169,12 +191,13 @@ struct Case(Vec<(Tensor, Tensor, Vec<Option<Tensor>>)>);
 
 const SHAPES: [&[i64]; 9] = [&[], &[1], &[7], &[8], &[3, 3], &[64], &[129], &[4097], &[70_001]];
 
-fn case(kind: Kind, seed: u64, places: &[bool]) -> Case {
+/// `narrow`: slots in bf16, as bits.
+fn case((kind, narrow): (Kind, u64), seed: u64, places: &[bool]) -> Case {
     let mut values = Values(seed);
-    let state_kind = if kind == Kind::Double { kind } else { Kind::Float };
     let mut one = |shape: &&[i64]| {
         let (x, g) = (values.tensor(shape, kind), values.tensor(shape, kind));
-        let state = places.iter().map(|there| there.then(|| values.tensor(shape, state_kind))).collect();
+        let slot = |(k, there): (usize, &bool)| there.then(|| values.tensor(shape, slot_kind(kind, narrow, k)));
+        let state = places.iter().enumerate().map(slot).collect();
         (x, g, state)
     };
     Case(SHAPES.iter().map(&mut one).collect())
@@ -210,15 +233,24 @@ impl Case {
     }
 }
 
-const KINDS: [Kind; 3] = [Kind::Float, Kind::Double, Kind::BFloat16];
+/// Element type of parameters, slots in bf16.
+const FORMATS: [(Kind, u64); 7] = [
+    (Kind::Float, 0),
+    (Kind::Double, 0),
+    (Kind::BFloat16, 0),
+    (Kind::Float, 0b1),
+    (Kind::Float, 0b111),
+    (Kind::BFloat16, 0b100),
+    (Kind::BFloat16, 0b111),
+];
 
 #[test]
 fn same_bits_for_any_threads_chunks_and_instructions() {
     let _alone = alone();
     let before = threads::count();
     let hyper = [0.1, 0.9, 1.0];
-    for kind in KINDS {
-        let start = case(kind, 1, &[true, false, true]);
+    for format in FORMATS {
+        let start = case(format, 1, &[true, false, true]);
         let mut first: Option<Vec<u64>> = None;
         for threads in [1, 2, 3] {
             assert!(threads::set_count(threads));
@@ -228,7 +260,7 @@ fn same_bits_for_any_threads_chunks_and_instructions() {
                     Pass::new(chunk, isa).run(&rule_of::<Exact>(), &run.targets(&hyper, 3.0, &[])).unwrap();
                     let bits = run.bits();
                     let same = first.get_or_insert_with(|| bits.clone()) == &bits;
-                    assert!(same, "{kind:?}, {threads} threads, chunks of {chunk}, {}", isa.name());
+                    assert!(same, "{format:?}, {threads} threads, chunks of {chunk}, {}", isa.name());
                 }
             }
         }
@@ -237,13 +269,13 @@ fn same_bits_for_any_threads_chunks_and_instructions() {
     threads::set_count(before);
 }
 
-fn kernel_against_expression<R: Elementwise>(kinds: &[Kind], places: &[bool]) {
-    for &kind in kinds {
+fn kernel_against_expression<R: Elementwise>(formats: &[(Kind, u64)], places: &[bool]) {
+    for &format in formats {
         for root in [0.0, 1.0] {
             let hyper = [0.1, 0.9, root];
             let expression = tape::record::<R>(&hyper).unwrap();
             for t in [1.0, 2.0, 3.0, 1000.0] {
-                let kernel = case(kind, 99 + t as u64, places);
+                let kernel = case(format, 99 + t as u64, places);
                 let interpreted = kernel.copy();
                 Pass::default().run(&rule_of::<R>(), &kernel.targets(&hyper, t, &expression)).unwrap();
                 for target in interpreted.targets(&hyper, t, &expression) {
@@ -253,7 +285,7 @@ fn kernel_against_expression<R: Elementwise>(kinds: &[Kind], places: &[bool]) {
                 let different = a.iter().zip(&b).filter(|(a, b)| a != b).count();
                 let first = a.iter().zip(&b).position(|(a, b)| a != b);
                 let shown = first.map(|i| (i, f64::from_bits(a[i]), f64::from_bits(b[i])));
-                assert_eq!(different, 0, "{kind:?} root {root} t {t} of {}: {shown:?}", a.len());
+                assert_eq!(different, 0, "{format:?} root {root} t {t} of {}: {shown:?}", a.len());
             }
         }
     }
@@ -261,12 +293,13 @@ fn kernel_against_expression<R: Elementwise>(kinds: &[Kind], places: &[bool]) {
 
 #[test]
 fn the_expression_has_the_bits_of_the_kernel() {
-    kernel_against_expression::<Exact>(&KINDS, &[true, false, true]);
+    kernel_against_expression::<Exact>(&FORMATS, &[true, false, true]);
 }
 
 #[test]
 fn a_fused_expression_has_the_bits_of_the_kernel_in_f32() {
-    kernel_against_expression::<Fused>(&[Kind::Float, Kind::BFloat16], &[true]);
+    let formats: Vec<(Kind, u64)> = FORMATS.into_iter().filter(|(kind, _)| *kind != Kind::Double).collect();
+    kernel_against_expression::<Fused>(&formats, &[true]);
 }
 
 #[test]
@@ -285,8 +318,8 @@ fn a_gradient_in_another_order_of_memory_is_the_same_gradient() {
 
 #[test]
 fn a_panic_names_label_parameter_and_step() {
-    let rule = rule("boom", panics, panics, panics);
-    let run = case(Kind::Float, 3, &[]);
+    let rule = rule("boom", [panics; 3], [None; 2]);
+    let run = case((Kind::Float, 0), 3, &[]);
     let fault = Pass::default().run(&rule, &run.targets(&[], 17.0, &[])).unwrap_err();
     let text = fault.to_string();
     assert_eq!(fault.exit, Exit::Plugin);
@@ -295,7 +328,7 @@ fn a_panic_names_label_parameter_and_step() {
 
 #[test]
 fn what_does_not_fit_reaches_no_kernel() {
-    let rule = rule("boom", panics, panics, panics);
+    let rule = rule("boom", [panics; 3], [None; 2]);
     let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
     let table = [
         (zeros(&[2], Kind::Int64), zeros(&[2], Kind::Int64), None, "no kernel"),
@@ -304,6 +337,9 @@ fn what_does_not_fit_reaches_no_kernel() {
         (zeros(&[2], Kind::Float), zeros(&[2], Kind::Double), None, "does not fit the parameter"),
         (zeros(&[2], Kind::Float), zeros(&[2], Kind::Float), Some(zeros(&[3], Kind::Float)), "a state slot"),
         (zeros(&[2], Kind::Float), zeros(&[2], Kind::Float), Some(zeros(&[2], Kind::Double)), "a state slot"),
+        (zeros(&[2], Kind::Double), zeros(&[2], Kind::Double), Some(zeros(&[2], Kind::BFloat16)), "a state slot"),
+        // The plugin has no kernel for it.
+        (zeros(&[2], Kind::Float), zeros(&[2], Kind::Float), Some(zeros(&[2], Kind::BFloat16)), "with state in bf16"),
     ];
     for (x, g, slot, expected) in table {
         let run = Case(vec![(x, g, vec![slot])]);

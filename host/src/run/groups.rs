@@ -22,6 +22,9 @@ pub struct GroupRecord {
     pub parameters: u64,
     /// Bytes of their optimizer state.
     pub state_bytes: u64,
+    /// Which of its slots are in bf16, for people; none where all are as wide as the rule computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_format: Option<String>,
     /// Every hyper-parameter.
     pub hyper: Vec<HyperRecord>,
 }
@@ -51,6 +54,7 @@ impl GroupRecord {
             tensors: row.tensors as u64,
             parameters: row.parameters,
             state_bytes: row.state_bytes,
+            state_format: row.state_format(),
             hyper: row.hyper.iter().map(hyper).collect(),
         }
     }

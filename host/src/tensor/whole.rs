@@ -31,8 +31,9 @@ pub struct WholeRule<'a> {
 /// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of
 /// one parameter, and the L2 norm of all gradients of the run before clipping.
 ///
-/// Returns the new parameters, in the element type of `x`, and the new state, in memory of their own. bf16 parameters
-/// and gradients are computed with in f32. The arguments are never changed, so on an error nothing has happened.
+/// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory of their own. What is
+/// bf16 (parameters and gradients, slots) is computed with in f32, and rounded to nearest even. The arguments are never
+/// changed, so on an error nothing has happened.
 pub fn step_whole(
     rule: &WholeRule<'_>,
     hyper: &[f64],
@@ -60,8 +61,10 @@ pub(super) fn step_in(
     }
     let (wide_x, wide_g) = (widened(x).map_err(torch)?, widened(g).map_err(torch)?);
     let mut handles = [0_u64; MOST_SLOTS];
-    for (handle, tensor) in handles.iter_mut().zip(state) {
-        *handle = tensor.as_ref().map_or(0, |tensor| scope.insert(tensor.detach()));
+    let wide_state = state.iter().map(|slot| slot.as_ref().map(widened).transpose());
+    let wide_state: Vec<Option<Tensor>> = wide_state.collect::<Result<_, TchError>>().map_err(torch)?;
+    for (handle, tensor) in handles.iter_mut().zip(&wide_state) {
+        *handle = tensor.as_ref().map_or(0, |tensor| scope.insert(tensor.shallow_clone()));
     }
     let mut new_x = 0_u64;
     let call = OptimizerCall {
@@ -88,15 +91,16 @@ pub(super) fn step_in(
     let narrow = fetched.f_to_kind(x.kind()).map_err(torch)?;
     let new_x = owned(narrow, &mut kept).map_err(torch)?;
     let mut new_state = Vec::with_capacity(state.len());
-    for (index, (old, handle)) in state.iter().zip(handles).enumerate() {
-        let Some(old) = old else {
+    for (index, ((old, wide), handle)) in state.iter().zip(&wide_state).zip(handles).enumerate() {
+        let (Some(old), Some(wide)) = (old, wide) else {
             new_state.push(None);
             continue;
         };
         let what = format!("state slot {index}");
         let new = scope.get(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
-        fits(rule.label, &what, &new, old)?;
-        new_state.push(Some(owned(new, &mut kept).map_err(torch)?));
+        fits(rule.label, &what, &new, wide)?;
+        let narrow = new.f_to_kind(old.kind()).map_err(torch)?;
+        new_state.push(Some(owned(narrow, &mut kept).map_err(torch)?));
     }
     Ok((new_x, new_state))
 }
@@ -163,6 +167,7 @@ mod tests {
         accepts,
         slots,
         step,
+        narrow: None,
     };
 
     extern "C" fn accepts(shape: RSlice<'_, i64>) -> RResult<(), RString> {
@@ -239,6 +244,19 @@ mod tests {
             assert_eq!((new_x.kind(), new_x.requires_grad(), new_state[0].is_none()), (kind, false, true));
             assert_eq!(values(&x), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
             assert_eq!(values(state[1].as_ref().unwrap()), [1.0; 6]);
+        }
+    }
+
+    /// State in bf16 is f32 to the rule; what it returns is rounded once.
+    #[test]
+    fn state_in_bf16_is_computed_with_in_f32() {
+        for (how, expected) in [(0.0, [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]), (7.0, [1.5, 2.0, 2.5, 3.0, 3.5, 4.0])] {
+            let (x, g, state) = case(Kind::Float);
+            let narrow = |slot: &Tensor| (slot + 0.001).to_kind(Kind::BFloat16);
+            let narrow: Vec<Option<Tensor>> = state.iter().map(|slot| slot.as_ref().map(narrow)).collect();
+            let (_, new_state) = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &narrow).unwrap();
+            let new = new_state[1].as_ref().unwrap();
+            assert_eq!((new.kind(), values(new)), (Kind::BFloat16, expected.to_vec()));
         }
     }
 

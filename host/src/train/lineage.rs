@@ -39,7 +39,8 @@ impl Lineage {
         });
         let group = |row: &GroupRow| {
             let hyper: Vec<String> = row.hyper.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
-            format!("{}: {} {}", row.takes, row.optimizer, hyper.join(" "))
+            let state = row.state_format().map_or(String::new(), |formats| format!(" state {formats}"));
+            format!("{}: {} {}{state}", row.takes, row.optimizer, hyper.join(" "))
         };
         Lineage {
             data: corpus.sha256.clone(),

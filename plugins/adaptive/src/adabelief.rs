@@ -59,8 +59,8 @@ impl Elementwise for AdaBelief {
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1),
-            exp_avg_var: Slot::zeros().degree(2),
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_var: Slot::zeros().degree(2).decay(h.beta2),
             max_exp_avg_var: Slot::zeros().degree(2).only_if(h.amsgrad),
         }
     }

@@ -42,8 +42,8 @@ impl Elementwise for Adadelta {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { square_avg: Slot::zeros().degree(2), acc_delta: Slot::zeros() }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { square_avg: Slot::zeros().degree(2).decay(h.rho), acc_delta: Slot::zeros().decay(h.rho) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

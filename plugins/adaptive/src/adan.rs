@@ -51,12 +51,12 @@ impl Elementwise for Adan {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1),
-            exp_avg_sq: Slot::zeros().degree(2),
-            exp_avg_diff: Slot::zeros().degree(1),
-            pre_grad: Slot::zeros().degree(1),
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta3),
+            exp_avg_diff: Slot::zeros().degree(1).decay(h.beta2),
+            pre_grad: Slot::zeros().degree(1).decay(0.0),
         }
     }
 

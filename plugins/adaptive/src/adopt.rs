@@ -49,8 +49,8 @@ impl Elementwise for Adopt {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros(), exp_avg_sq: Slot::zeros().degree(2) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { exp_avg: Slot::zeros().decay(h.beta1), exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -49,10 +49,10 @@ impl Elementwise for LaProp {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros(),
-            exp_avg_sq: Slot::zeros().degree(2),
+            exp_avg: Slot::zeros().decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
             exp_avg_lr: Slot::zeros(),
             correction2: Slot::zeros(),
         }

@@ -54,11 +54,11 @@ impl Optimizer for Mars {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1),
-            exp_avg_sq: Slot::zeros().degree(2),
-            last_grad: Slot::zeros().degree(1),
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
+            last_grad: Slot::zeros().degree(1).decay(0.0),
         }
     }
 

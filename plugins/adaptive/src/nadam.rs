@@ -52,8 +52,12 @@ impl Elementwise for NAdam {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2), mu_product: Slot::fill(1.0) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State {
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
+            mu_product: Slot::fill(1.0),
+        }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -50,9 +50,9 @@ impl Elementwise for RmsProp {
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            square_avg: Slot::zeros().degree(2),
-            grad_avg: Slot::zeros().degree(1).only_if(h.centered),
-            momentum_buffer: Slot::zeros().only_if(h.momentum),
+            square_avg: Slot::zeros().degree(2).decay(h.alpha),
+            grad_avg: Slot::zeros().degree(1).decay(h.alpha).only_if(h.centered),
+            momentum_buffer: Slot::zeros().decay(h.momentum).only_if(h.momentum),
         }
     }
 

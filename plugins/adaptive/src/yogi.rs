@@ -51,7 +51,7 @@ impl Elementwise for Yogi {
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::fill(h.initial_accumulator).degree(1),
+            exp_avg: Slot::fill(h.initial_accumulator).degree(1).decay(h.beta1),
             exp_avg_sq: Slot::fill(h.initial_accumulator).degree(2),
         }
     }

@@ -62,8 +62,12 @@ impl Optimizer for Ranger {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2), slow: Slot::copy_of_parameter() }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State {
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
+            slow: Slot::copy_of_parameter(),
+        }
     }
 
     fn accepts(_: &[i64]) -> Result<()> {

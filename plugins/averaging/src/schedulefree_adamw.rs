@@ -55,10 +55,10 @@ impl Elementwise for SchedulefreeAdamw {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
             z: Slot::copy_of_parameter(),
-            exp_avg_sq: Slot::zeros().degree(2),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
             weight_sum: Slot::zeros(),
             lr_power: Slot::zeros(),
         }

@@ -45,7 +45,7 @@ use crate::moments;
 
 fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
-    State { row_var, col_var, variance, exp_avg: Slot::zeros().only_if(h.beta1) }
+    State { row_var, col_var, variance, exp_avg: Slot::zeros().decay(h.beta1).only_if(h.beta1) }
 }
 
 impl Optimizer for AdafactorFairseq {

@@ -40,11 +40,11 @@ pub struct State<T> {
 
 use crate::moments;
 
-fn slots(is_matrix: bool) -> State<Slot> {
+fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
     // How far steps disagree does not change with the gradient's scale.
     let (row_res, col_res) = (row_var.degree(0), col_var.degree(0));
-    State { exp_avg: Slot::zeros(), row_var, col_var, row_res, col_res, variance }
+    State { exp_avg: Slot::zeros().decay(h.beta1), row_var, col_var, row_res, col_res, variance }
 }
 
 impl Optimizer for Came {
@@ -64,12 +64,12 @@ impl Optimizer for Came {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        slots(true)
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        slots(h, true)
     }
 
-    fn state_of(_: &Hyper<f64>, shape: &[i64]) -> State<Slot> {
-        slots(shape.len() > 1)
+    fn state_of(h: &Hyper<f64>, shape: &[i64]) -> State<Slot> {
+        slots(h, shape.len() > 1)
     }
 
     fn accepts(_: &[i64]) -> Result<()> {

@@ -67,8 +67,8 @@ impl Optimizer for Muon {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { momentum_buffer: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { momentum_buffer: Slot::zeros().degree(1).decay(h.momentum) }
     }
 
     fn accepts(shape: &[i64]) -> Result<()> {

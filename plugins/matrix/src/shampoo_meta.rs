@@ -67,8 +67,8 @@ fn has_matrix(h: &Hyper<f64>, n: i64) -> bool {
 
 fn slots(h: &Hyper<f64>, of_dim: impl Fn(usize) -> Option<ShapeKind>) -> State<Slot> {
     State::build(|k| match k {
-        0 => Slot::zeros().degree(1).only_if(h.beta1),
-        1 => Slot::zeros().degree(2).only_if(h.grafting),
+        0 => Slot::zeros().degree(1).decay(h.beta1).only_if(h.beta1),
+        1 => Slot::zeros().degree(2).decay(h.beta2).only_if(h.grafting),
         k => match of_dim((k - MOMENTS) % MOST_DIMS) {
             Some(kind) => Slot::zeros().shape(kind).degree(if k < MOMENTS + MOST_DIMS { 2 } else { -1 }),
             None => Slot::zeros().only_if(0.0),

@@ -87,10 +87,10 @@ fn merged(shape: &[i64], most: f64) -> Vec<i64> {
     all
 }
 
-fn slots(of_dim: impl Fn(usize) -> Option<ShapeKind>) -> State<Slot> {
+fn slots(h: &Hyper<f64>, of_dim: impl Fn(usize) -> Option<ShapeKind>) -> State<Slot> {
     State::build(|k| match k {
-        0 => Slot::zeros().degree(1),
-        1 => Slot::zeros().degree(2),
+        0 => Slot::zeros().degree(1).decay(h.beta1),
+        1 => Slot::zeros().degree(2).decay(h.beta2),
         k => match of_dim((k - MOMENTS) % MOST_DIMS) {
             Some(kind) => Slot::zeros().shape(kind).degree(if k < MOMENTS + MOST_DIMS { 2 } else { 0 }),
             None => Slot::zeros().only_if(0.0),
@@ -119,13 +119,13 @@ impl Optimizer for Soap {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        slots(|a| [ShapeKind::Left, ShapeKind::Right].get(a).copied())
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        slots(h, |a| [ShapeKind::Left, ShapeKind::Right].get(a).copied())
     }
 
     fn state_of(h: &Hyper<f64>, shape: &[i64]) -> State<Slot> {
         let (work, on) = plan(h, shape);
-        slots(|a| on.get(a).filter(|on| **on).map(|_| ShapeKind::Square(work[a] as u32)))
+        slots(h, |a| on.get(a).filter(|on| **on).map(|_| ShapeKind::Square(work[a] as u32)))
     }
 
     fn accepts(shape: &[i64]) -> Result<()> {

@@ -45,8 +45,8 @@ impl Elementwise for Sgdm {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { momentum_buffer: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { momentum_buffer: Slot::zeros().degree(1).decay(h.momentum) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -85,8 +85,12 @@ impl Global for DAdaptAdam {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2), s: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State {
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
+            s: Slot::zeros().degree(1),
+        }
     }
 
     fn memory(h: &Hyper<f64>) -> Memory<f64> {

@@ -102,10 +102,10 @@ impl Global for Prodigy {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1),
-            exp_avg_sq: Slot::zeros().degree(2),
+            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
             s: Slot::zeros().degree(1),
             p0: Slot::copy_of_parameter(),
         }

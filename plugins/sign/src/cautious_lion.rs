@@ -49,8 +49,8 @@ impl Reducing for CautiousLion {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta2) }
     }
 
     fn measure<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {

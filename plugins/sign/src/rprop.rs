@@ -46,7 +46,7 @@ impl Elementwise for Rprop {
     }
 
     fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { prev: Slot::zeros().degree(1), step_size: Slot::zeros() }
+        State { prev: Slot::zeros().degree(1).decay(0.0), step_size: Slot::zeros() }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

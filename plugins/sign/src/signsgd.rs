@@ -41,7 +41,7 @@ impl Elementwise for Signsgd {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State { momentum_buffer: Slot::zeros().degree(1).only_if(h.momentum) }
+        State { momentum_buffer: Slot::zeros().degree(1).decay(h.momentum).only_if(h.momentum) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -49,8 +49,8 @@ impl Optimizer for TigerAuthors {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta) }
     }
 
     fn accepts(_: &[i64]) -> Result<()> {

@@ -76,8 +76,8 @@ impl Optimizer for AdamP {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1), exp_avg_sq: Slot::zeros().degree(2) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta1), exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2) }
     }
 
     fn accepts(_: &[i64]) -> Result<()> {

@@ -56,8 +56,8 @@ impl Reducing for Novograd {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { moments: Slot::zeros(), grads_ema: Slot::zeros().degree(2) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        State { moments: Slot::zeros().decay(h.beta1), grads_ema: Slot::zeros().degree(2) }
     }
 
     fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {

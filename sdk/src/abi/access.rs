@@ -4,6 +4,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use super::TableHeader;
@@ -15,27 +16,33 @@ use super::plugin_tables::{
 /// A table with an id.
 ///
 /// # Safety
-/// The type is `#[repr(C)]`, begins with a [`TableHeader`], and all other fields are function pointers.
+/// The type is `#[repr(C)]`, begins with a [`TableHeader`], and all other fields are function pointers; those that begin at
+/// `PUBLISHED` or later are an `Option`.
 pub unsafe trait Table: 'static {
     /// Under which it is asked for.
     const ID: &'static str;
+    /// Bytes of the table as it was first published. No table is shorter.
+    const PUBLISHED: usize;
 }
 
 macro_rules! tables {
-    ($($table:ty = $id:literal),* $(,)?) => { $(
-        // SAFETY: see the type's definition: `#[repr(C)]`, a header, function pointers.
+    ($($table:ident = $id:literal $(before $grown:ident)?),* $(,)?) => { $(
+        // SAFETY: see the type's definition: `#[repr(C)]`, a header, function pointers, an `Option` from `$grown` on.
         unsafe impl Table for $table {
             const ID: &'static str = $id;
+            const PUBLISHED: usize = tables!(@published $table $($grown)?);
         }
     )* };
+    (@published $table:ident) => { size_of::<$table>() };
+    (@published $table:ident $grown:ident) => { offset_of!($table, $grown) };
 }
 tables!(
     PluginCoreTable = "plugin.core/1",
-    RuleTable = "plugin.rule/1",
-    SumsTable = "plugin.sums/1",
-    EvaluationTable = "plugin.evaluation/1",
+    RuleTable = "plugin.rule/1" before narrow,
+    SumsTable = "plugin.sums/1" before measure_f32_narrow,
+    EvaluationTable = "plugin.evaluation/1" before prepare_f32_narrow,
     SlotsTable = "plugin.slots/1",
-    OptimizerTable = "plugin.optimizer/1",
+    OptimizerTable = "plugin.optimizer/1" before narrow,
     ProjectionTable = "plugin.projection/1",
     ArchOpTable = "plugin.arch_op/1",
     CoreTable = "host.core/1",

@@ -20,8 +20,8 @@ pub use descriptor::{Descriptor, HyperDescriptor, SlotDescriptor};
 pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 pub use plugin_tables::{
-    ArchOpTable, EvaluationTable, KernelCall, MeasureCall, OptimizerCall, OptimizerTable, PluginCoreTable,
-    ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
+    ArchOpTable, EvaluationTable, KernelCall, MeasureCall, NarrowEntry, NarrowKernel, NarrowMeasure, OptimizerCall,
+    OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 

@@ -1,5 +1,7 @@
 //! Tables that a plugin offers. Entries return a status (`OK`, `FAILED`, `PANICKED`); the text of a failure is fetched
 //! on the same thread with [`PluginCoreTable::take_fault`]. No entry unwinds.
+//!
+//! Entries that a table gained after it was first published are an `Option`: none in the host's copy of an older table.
 
 use abi_stable::std_types::{RResult, RSlice, RString, RVec, Tuple2};
 
@@ -32,7 +34,21 @@ pub struct RuleTable {
     pub update_f64: unsafe extern "C" fn(call: *const KernelCall) -> u32,
     /// One chunk, parameter and gradient bf16, state f32, arithmetic f32.
     pub update_bf16: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// Since 1.2. Slots that may be kept in bf16 for these hyper-parameters, as bits by index in the state record. Any
+    /// thread.
+    pub narrow: Option<NarrowEntry>,
+    /// Since 1.2. As `update_f32`, with the slots of the bits `narrow` in bf16, rounded to nearest even on store.
+    pub update_f32_narrow: Option<NarrowKernel>,
+    /// Since 1.2. As `update_bf16`, with the slots of the bits `narrow` in bf16.
+    pub update_bf16_narrow: Option<NarrowKernel>,
 }
+
+/// Which slots may be kept in bf16.
+pub type NarrowEntry = extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<u64, RString>;
+/// A kernel of which some slots lie in bf16.
+pub type NarrowKernel = unsafe extern "C" fn(call: *const KernelCall, narrow: u64) -> u32;
+/// A measuring kernel of which some slots lie in bf16.
+pub type NarrowMeasure = unsafe extern "C" fn(call: *const MeasureCall, narrow: u64) -> u32;
 
 /// One chunk of one tensor. Pointers are the caller's and live for the call; none is null but those of absent slots.
 #[repr(C)]
@@ -74,6 +90,10 @@ pub struct SumsTable {
     pub measure_f64: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
     /// Sums of one chunk, parameter and gradient bf16, state f32, arithmetic f32.
     pub measure_bf16: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
+    /// Since 1.2. As `measure_f32`, with the slots of the bits `narrow` in bf16.
+    pub measure_f32_narrow: Option<NarrowMeasure>,
+    /// Since 1.2. As `measure_bf16`, with the slots of the bits `narrow` in bf16.
+    pub measure_bf16_narrow: Option<NarrowMeasure>,
 }
 
 /// One chunk to be measured. It begins at a multiple of [`BLOCK`](crate::cpu::BLOCK) elements of its tensor.
@@ -114,6 +134,10 @@ pub struct EvaluationTable {
     pub prepare_f64: unsafe extern "C" fn(call: *const KernelCall) -> u32,
     /// As `prepare_f32`, parameter bf16, state f32, arithmetic f32.
     pub prepare_bf16: unsafe extern "C" fn(call: *const KernelCall) -> u32,
+    /// Since 1.2. As `prepare_f32`, with the slots of the bits `narrow` in bf16.
+    pub prepare_f32_narrow: Option<NarrowKernel>,
+    /// Since 1.2. As `prepare_bf16`, with the slots of the bits `narrow` in bf16.
+    pub prepare_bf16_narrow: Option<NarrowKernel>,
 }
 
 /// `plugin.optimizer/1`, per label: a rule over whole tensors, through the host's tables.
@@ -127,6 +151,9 @@ pub struct OptimizerTable {
     pub slots: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString>,
     /// One step of a batch of parameters of one shape. One thread at a time.
     pub step: unsafe extern "C" fn(call: *const OptimizerCall) -> u32,
+    /// Since 1.2. Slots of a parameter of this shape that may be kept in bf16, as bits by index in the state record. The
+    /// host widens them before a step and rounds them after it. Any thread.
+    pub narrow: Option<extern "C" fn(hyper: RSlice<'_, f64>, shape: RSlice<'_, i64>) -> RResult<u64, RString>>,
 }
 
 /// `plugin.slots/1`, per label, beside [`OptimizerTable`]: slots that depend on the parameter's shape.

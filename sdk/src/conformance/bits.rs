@@ -2,7 +2,7 @@
 //! Compares a rule with itself only; with its expression is level 6.
 
 use super::settings;
-use super::subject::{Subject, Way};
+use super::subject::{Subject, Way, formats};
 use super::trajectory::{Trajectory, apart};
 use super::verdict::{Outcome, Trouble};
 use crate::Dtype;
@@ -44,7 +44,7 @@ fn compare(subject: &dyn Subject, trajectory: &Trajectory, ways: &[(Way, Way)]) 
 /// Two runs of the same steps.
 pub fn repeats(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let trajectory = trajectory(subject, 4);
-    let ways = [Dtype::F32, Dtype::F64, Dtype::Bf16].map(|dtype| (Way::of(dtype), Way::of(dtype)));
+    let ways: Vec<(Way, Way)> = formats(subject, &subject.defaults())?.into_iter().map(|way| (way, way)).collect();
     Ok(compare(subject, &trajectory, &ways)?.unwrap_or_else(|| Outcome::passed(format!("{:?}", shapes(subject)))))
 }
 
@@ -53,22 +53,21 @@ pub fn chunks(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     if !subject.is_over_elements() {
         return Ok(Outcome::passed("a rule over whole tensors is not cut into chunks"));
     }
-    let usual = Way::default();
     let sizes = [1, 5, 64, 1000, 4096];
-    let ways = sizes.map(|chunk| (usual, Way { chunk, ..usual }));
+    let formats = formats(subject, &subject.defaults())?.into_iter().filter(|way| way.dtype == Dtype::F32);
+    let ways: Vec<(Way, Way)> = formats.flat_map(|way| sizes.map(|chunk| (way, Way { chunk, ..way }))).collect();
     Ok(compare(subject, &trajectory(subject, 3), &ways)?.unwrap_or_else(|| Outcome::passed(format!("{sizes:?}"))))
 }
 
-/// Every instruction set of this machine, in every element type.
+/// Every instruction set of this machine, in every storage format.
 pub fn instruction_sets(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     if !subject.is_over_elements() {
         return Ok(Outcome::passed("a rule over whole tensors has no kernel of its own"));
     }
     let sets: Vec<Isa> = Isa::all_of_this_machine().collect();
-    let dtypes = [Dtype::F32, Dtype::F64, Dtype::Bf16];
-    let ways: Vec<(Way, Way)> = dtypes
+    let ways: Vec<(Way, Way)> = formats(subject, &subject.defaults())?
         .into_iter()
-        .flat_map(|dtype| sets.iter().map(move |&isa| (Way::of(dtype), Way { isa, ..Way::of(dtype) })))
+        .flat_map(|way| sets.iter().map(move |&isa| (way, Way { isa, ..way })))
         .collect();
     let names: Vec<String> = sets.iter().map(|isa| isa.to_string()).collect();
     Ok(compare(subject, &trajectory(subject, 3), &ways)?.unwrap_or_else(|| Outcome::passed(names.join(", "))))
@@ -90,9 +89,13 @@ pub fn threads(subject: &dyn Subject) -> Result<Outcome, Trouble> {
 
 /// Saved in the middle and loaded into another run.
 pub fn save_and_load(subject: &dyn Subject) -> Result<Outcome, Trouble> {
-    let (trajectory, way) = (trajectory(subject, 6), Way::default());
+    let trajectory = trajectory(subject, 6);
     let all = settings::switched(subject);
+    let mut ways = Vec::new();
     for hyper in &all {
+        ways.extend(formats(subject, hyper)?.into_iter().filter(|way| way.dtype == Dtype::F32).map(|way| (hyper, way)));
+    }
+    for (hyper, way) in ways {
         let mut whole = trajectory.begin(subject, hyper, way)?;
         trajectory.steps(&mut *whole, way, 0..3)?;
         let saved = whole.snapshot();
@@ -112,9 +115,9 @@ pub fn save_and_load(subject: &dyn Subject) -> Result<Outcome, Trouble> {
 pub fn stays_inside(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let hyper = subject.defaults();
     for shape in shapes(subject) {
-        for dtype in [Dtype::F32, Dtype::F64, Dtype::Bf16] {
-            if let Some(what) = subject.writes_outside(&hyper, &shape, Way::of(dtype))? {
-                return Ok(Outcome::failed(format!("{what}, {dtype:?} of shape {shape:?}")).seeded(SEED));
+        for way in formats(subject, &hyper)? {
+            if let Some(what) = subject.writes_outside(&hyper, &shape, way)? {
+                return Ok(Outcome::failed(format!("{what}, {} of shape {shape:?}", way.format())).seeded(SEED));
             }
         }
     }

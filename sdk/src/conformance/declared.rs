@@ -1,10 +1,11 @@
 //! Level 4: what is declared is true: hyper-parameters matter, slots scale as they say, state is as large as it says.
 //! Knows no rule's formula.
 
+use super::kernels::width;
 use super::numbers::numel;
 use super::protocol::shape_of;
 use super::settings;
-use super::subject::{Snapshot, Start, Subject, Way};
+use super::subject::{Snapshot, Start, Subject, Way, formats};
 use super::trajectory::Trajectory;
 use super::verdict::{Outcome, Trouble};
 use crate::abi::SlotDescriptor;
@@ -84,17 +85,18 @@ pub fn state_bytes(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let shapes: Vec<&[i64]> = [shape_of(subject), &[4, 3]].into_iter().filter(|shape| subject.accepts(shape)).collect();
     let all = settings::switched(subject);
     for hyper in &all {
-        for dtype in [Dtype::F32, Dtype::F64, Dtype::Bf16] {
-            let bytes = if dtype == Dtype::F64 { 8 } else { 4 };
+        for way in formats(subject, hyper)? {
             let mut declared = 0;
             for shape in &shapes {
-                declared += subject.slots(hyper, shape)?.iter().map(|slot| elements(slot, shape) * bytes).sum::<u64>();
+                let narrow = subject.narrow(hyper, shape)?;
+                let bytes = |slot: &SlotDescriptor| width(way.slot(narrow, slot.index)) as u64 * elements(slot, shape);
+                declared += subject.slots(hyper, shape)?.iter().map(bytes).sum::<u64>();
             }
             let start: Vec<(&[i64], f64)> = shapes.iter().map(|shape| (*shape, 1.0)).collect();
-            let run = Trajectory::of(SEED, &start, 0).begin(subject, hyper, Way::of(dtype))?;
+            let run = Trajectory::of(SEED, &start, 0).begin(subject, hyper, way)?;
             if run.state_bytes() != declared {
                 let (found, setting) = (run.state_bytes(), settings::text(subject, hyper));
-                let text = format!("{declared} bytes are declared, {found} are kept, {dtype:?} at {setting}");
+                let text = format!("{declared} bytes are declared, {found} are kept, {} at {setting}", way.format());
                 return Ok(Outcome::failed(text));
             }
         }

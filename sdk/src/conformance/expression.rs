@@ -4,15 +4,14 @@
 use super::interpreted::Interpreted;
 use super::numbers::Numbers;
 use super::settings;
-use super::subject::{Snapshot, Subject, Way};
+use super::subject::{Snapshot, Subject, Way, formats};
 use super::trajectory::{Trajectory, apart};
 use super::verdict::{Outcome, Trouble};
-use crate::{Device, Dtype, tape};
+use crate::{Device, tape};
 
 const SEED: u64 = 53;
 /// Whole tiles of a kernel and a rest.
 const N: i64 = 321;
-const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F64, Dtype::Bf16];
 /// How far apart what is not portable may be, relative to its size.
 const NEAR: f64 = 1e-2;
 
@@ -28,7 +27,7 @@ fn trajectory() -> Trajectory {
     trajectory
 }
 
-/// The kernel has the bits of the expression, at every setting of flags and choices and in every element type.
+/// The kernel has the bits of the expression, at every setting of flags and choices and in every storage format.
 pub fn kernel(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let expression = Interpreted::of(subject);
     against(subject, &expression, Device::Cpu, "kernel and expression")
@@ -64,14 +63,14 @@ fn against(subject: &dyn Subject, reference: &dyn Subject, device: Device, what:
             None => false,
         };
         portable &= exact;
-        for dtype in DTYPES {
-            let way = Way { device, ..Way::of(dtype) };
+        for usual in formats(subject, hyper)? {
+            let way = Way { device, ..usual };
             let a = trajectory.end(subject, hyper, way)?;
-            let b = trajectory.end(reference, hyper, Way::of(dtype))?;
+            let b = trajectory.end(reference, hyper, usual)?;
             let found = if exact { apart(&a, &b) } else { far_apart(&a, &b) };
             if let Some(found) = found {
                 let setting = settings::text(subject, hyper);
-                return Ok(Outcome::failed(format!("{found} by {what}, {dtype:?} at {setting}")).seeded(SEED));
+                return Ok(Outcome::failed(format!("{found} by {what}, {} at {setting}", usual.format())).seeded(SEED));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The recorded expression of a rule as something that makes steps: slow, plain, without the plugin's kernels.
 //! Asks the subject it was made of for nothing but declarations.
 
-use super::numbers::numel;
+use super::numbers::{numel, rounded};
 use super::subject::{Run, Snapshot, Start, Subject, Way};
 use super::verdict::Trouble;
 use crate::Dtype;
@@ -31,6 +31,9 @@ impl Subject for Interpreted<'_> {
     fn slots(&self, hyper: &[f64], shape: &[i64]) -> Result<Vec<SlotDescriptor>, Trouble> {
         self.of.slots(hyper, shape)
     }
+    fn narrow(&self, hyper: &[f64], shape: &[i64]) -> Result<u64, Trouble> {
+        self.of.narrow(hyper, shape)
+    }
     fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Trouble> {
         self.of.record(hyper)
     }
@@ -49,11 +52,13 @@ impl Subject for Interpreted<'_> {
         for start in start {
             let slots = self.of.slots(hyper, &start.shape)?;
             let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
+            let narrow = if way.narrow { self.of.narrow(hyper, &start.shape)? } else { 0 };
             let mut state = vec![vec![0.0; numel(&start.shape)]; places];
             for slot in &slots {
-                state[slot.index as usize] = fresh(slot, start);
+                let fresh = fresh(slot, start).into_iter().map(|value| rounded(value, way.slot(narrow, slot.index)));
+                state[slot.index as usize] = fresh.collect();
             }
-            parameters.push(Parameter { x: start.values.clone(), state, slots, count: 0 });
+            parameters.push(Parameter { x: start.values.clone(), state, slots, narrow, count: 0 });
         }
         let memory = self.of.memory(hyper)?;
         let over_all = self.of.sums_over_all();
@@ -77,6 +82,8 @@ struct Parameter {
     x: Vec<f64>,
     state: Vec<Vec<f64>>,
     slots: Vec<SlotDescriptor>,
+    /// Slots in bf16, as bits.
+    narrow: u64,
     count: u64,
 }
 
@@ -147,7 +154,9 @@ impl Run for Interpretation {
                 let (x, new) = element(nodes, &scalars, dtype, parameter.x[i], *g, &old);
                 parameter.x[i] = x;
                 for slot in &parameter.slots {
-                    parameter.state[slot.index as usize][i] = new[slot.index as usize];
+                    let (place, new) = (slot.index as usize, new[slot.index as usize]);
+                    let narrow = parameter.narrow >> place & 1 != 0;
+                    parameter.state[place][i] = if narrow { rounded(new, Dtype::Bf16) } else { new };
                 }
             }
             parameter.count += 1;

@@ -8,7 +8,9 @@ use super::interpreted::fresh;
 use super::numbers::{Numbers, numel};
 use super::subject::{Run, Snapshot, Start, Subject, Way};
 use super::verdict::Trouble;
-use crate::abi::{Descriptor, KernelCall, MeasureCall, OK, RuleTable, SlotDescriptor, SumsTable, TableHeader};
+use crate::abi::{
+    Descriptor, KernelCall, MeasureCall, NarrowKernel, OK, RuleTable, SlotDescriptor, SumsTable, TableHeader,
+};
 use crate::cpu::{self, from_bf16, to_bf16};
 use crate::export::Entry;
 use crate::export::take_fault;
@@ -66,6 +68,9 @@ impl Subject for Kernels {
     fn slots(&self, hyper: &[f64], _: &[i64]) -> Result<Vec<SlotDescriptor>, Trouble> {
         (self.rule.slots)(hyper.into()).into_result().map(|slots| slots.into_vec()).map_err(said)
     }
+    fn narrow(&self, hyper: &[f64], _: &[i64]) -> Result<u64, Trouble> {
+        self.rule.narrow.map_or(Ok(0), |entry| entry(hyper.into()).into_result().map_err(said))
+    }
     fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Trouble> {
         (self.rule.record)(hyper.into()).into_result().map(|nodes| Some(nodes.into_vec())).map_err(said)
     }
@@ -86,6 +91,7 @@ impl Subject for Kernels {
             return Err(Trouble::error("there is no host here that could use a card"));
         }
         let nodes = self.record(hyper)?.unwrap_or_default();
+        let narrow = if way.narrow { self.narrow(hyper, &[])? } else { 0 };
         let mut parameters = Vec::new();
         for start in start {
             let slots = self.slots(hyper, &start.shape)?;
@@ -94,24 +100,25 @@ impl Subject for Kernels {
                     "a slot of a rule over elements lies beyond the eighth or has another shape",
                 ));
             }
-            let held = if way.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-            let state = slots.iter().map(|slot| Column::of(&fresh(slot, start), held)).collect();
+            let held = |slot: &SlotDescriptor| Column::of(&fresh(slot, start), way.slot(narrow, slot.index));
+            let state = slots.iter().map(held).collect();
             let x = Column::of(&start.values, way.dtype);
             parameters.push(Parameter { x, state, slots, count: 0 });
         }
         let memory = self.memory(hyper)?;
         let count = self.sums.map_or(0, |sums| (sums.names)().len());
-        Ok(Box::new(Steps { of: self, nodes, hyper: hyper.to_vec(), parameters, memory, count, way }))
+        Ok(Box::new(Steps { of: self, nodes, hyper: hyper.to_vec(), parameters, memory, count, way, narrow }))
     }
 
     fn writes_outside(&self, hyper: &[f64], shape: &[i64], way: Way) -> Result<Option<String>, Trouble> {
         let n = numel(shape);
         let start = Numbers::of(3).start(shape);
         let slots = self.slots(hyper, shape)?;
-        let held = if way.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+        let narrow = if way.narrow { self.narrow(hyper, shape)? } else { 0 };
+        let held = |slot: &SlotDescriptor| Guarded::of(&fresh(slot, &start), way.slot(narrow, slot.index));
         let mut x = Guarded::of(&start.values, way.dtype);
         let mut g = Guarded::of(&Numbers::of(5).column(n, 1.0), way.dtype);
-        let mut state: Vec<Guarded> = slots.iter().map(|slot| Guarded::of(&fresh(slot, &start), held)).collect();
+        let mut state: Vec<Guarded> = slots.iter().map(held).collect();
         let before = g.bytes.clone();
         let mut pointers = [null_mut(); MOST_SLOTS];
         for (slot, column) in slots.iter().zip(&mut state) {
@@ -122,7 +129,7 @@ impl Subject for Kernels {
         numbers[..3].copy_from_slice(&[1.0, n as f64, 1.0]);
         let call = call(way, hyper, &numbers, n, (x.inside(), g.inside()), &pointers);
         // SAFETY: `n` elements of the way's type lie behind every pointer; the machine has the set.
-        status(unsafe { self.kernel(way)(&call) })?;
+        status(unsafe { self.kernel(way, narrow)?.run(&call) })?;
         if g.bytes != before {
             return Ok(Some("the gradient was written to".into()));
         }
@@ -135,22 +142,28 @@ impl Subject for Kernels {
 }
 
 impl Kernels {
-    fn kernel(&self, way: Way) -> unsafe extern "C" fn(*const KernelCall) -> u32 {
+    fn kernel(&self, way: Way, narrow: u64) -> Result<Kernel, Trouble> {
+        let narrowed = |kernel: Option<NarrowKernel>| {
+            let kernel = kernel.ok_or_else(|| Trouble::error("it has no kernel for state in bf16"))?;
+            Ok(Kernel::Narrow(kernel, narrow))
+        };
         match way.dtype {
-            Dtype::F32 => self.rule.update_f32,
-            Dtype::F64 => self.rule.update_f64,
-            Dtype::Bf16 => self.rule.update_bf16,
+            Dtype::F32 if narrow != 0 => narrowed(self.rule.update_f32_narrow),
+            Dtype::Bf16 if narrow != 0 => narrowed(self.rule.update_bf16_narrow),
+            Dtype::F32 => Ok(Kernel::Plain(self.rule.update_f32)),
+            Dtype::F64 => Ok(Kernel::Plain(self.rule.update_f64)),
+            Dtype::Bf16 => Ok(Kernel::Plain(self.rule.update_bf16)),
         }
     }
 
     /// Makes calls on as many threads as the way has.
     ///
     /// # Safety
-    /// The calls are as [`KernelCall`] says, for the way's element type, and overlap nowhere.
-    unsafe fn run(&self, way: Way, calls: &[KernelCall]) -> Result<(), Trouble> {
-        let kernel = self.kernel(way);
+    /// The calls are as [`KernelCall`] says, for the way's element type and the slots in bf16, and overlap nowhere.
+    unsafe fn run(&self, way: Way, narrow: u64, calls: &[KernelCall]) -> Result<(), Trouble> {
+        let kernel = self.kernel(way, narrow)?;
         // SAFETY: the caller's promise. A failure's text is kept per thread, so it is fetched where it happened.
-        let all = |calls: &[KernelCall]| calls.iter().try_for_each(|call| status(unsafe { kernel(call) }));
+        let all = |calls: &[KernelCall]| calls.iter().try_for_each(|call| status(unsafe { kernel.run(call) }));
         if way.threads <= 1 || calls.is_empty() {
             return all(calls);
         }
@@ -160,6 +173,28 @@ impl Kernels {
             let panicked = || Trouble { panicked: true, text: "panicked outside of its entry".to_string() };
             threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
         })
+    }
+}
+
+/// An entry that updates.
+#[derive(Clone, Copy)]
+enum Kernel {
+    Plain(unsafe extern "C" fn(*const KernelCall) -> u32),
+    /// With slots in bf16, as bits.
+    Narrow(NarrowKernel, u64),
+}
+
+impl Kernel {
+    /// # Safety
+    /// The call is as [`KernelCall`] says, for the entry's element types.
+    unsafe fn run(self, call: &KernelCall) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Kernel::Plain(kernel) => kernel(call),
+                Kernel::Narrow(kernel, narrow) => kernel(call, narrow),
+            }
+        }
     }
 }
 
@@ -200,7 +235,8 @@ struct Column {
     dtype: Dtype,
 }
 
-fn width(dtype: Dtype) -> usize {
+/// Bytes of an element.
+pub(super) fn width(dtype: Dtype) -> usize {
     match dtype {
         Dtype::F32 => 4,
         Dtype::F64 => 8,
@@ -277,6 +313,8 @@ struct Steps<'a> {
     memory: Vec<f64>,
     count: usize,
     way: Way,
+    /// Slots in bf16, as bits.
+    narrow: u64,
 }
 
 impl Steps<'_> {
@@ -288,11 +326,13 @@ impl Steps<'_> {
     /// The sums of one parameter, chunk by chunk.
     fn sums(&mut self, index: usize, g: &mut Column, step: [f64; 3]) -> Result<Vec<f64>, Trouble> {
         let Some(table) = self.of.sums else { return Ok(Vec::new()) };
-        let measure = match self.way.dtype {
-            Dtype::F32 => table.measure_f32,
-            Dtype::F64 => table.measure_f64,
-            Dtype::Bf16 => table.measure_bf16,
+        let (plain, narrowed) = match self.way.dtype {
+            Dtype::F32 => (table.measure_f32, table.measure_f32_narrow),
+            Dtype::F64 => (table.measure_f64, None),
+            Dtype::Bf16 => (table.measure_bf16, table.measure_bf16_narrow),
         };
+        let (narrow, absent) = (self.narrow, || Trouble::error("it has no measuring kernel for state in bf16"));
+        let narrowed = if narrow != 0 { Some(narrowed.ok_or_else(absent)?) } else { None };
         let numbers = self.numbers(step, &[]);
         let chunk = self.way.chunk.next_multiple_of(cpu::BLOCK);
         let parameter = &mut self.parameters[index];
@@ -316,8 +356,8 @@ impl Steps<'_> {
                 state: state.as_ptr(),
                 rows: rows.as_mut_ptr(),
             };
-            // SAFETY: every pointer has `n` elements of the way's element type, `rows` a row per block.
-            status(unsafe { measure(&call) })?;
+            // SAFETY: every pointer has `n` elements of the way's element types, `rows` a row per block.
+            status(unsafe { narrowed.map_or_else(|| plain(&call), |measure| measure(&call, narrow)) })?;
             for row in rows.chunks_exact(self.count.max(1)) {
                 columns.iter_mut().zip(row).for_each(|(column, value): (&mut Vec<f64>, _)| column.push(*value));
             }
@@ -371,7 +411,7 @@ impl Run for Steps<'_> {
                 .collect();
             // SAFETY: every pointer has `n` elements of the way's type behind it, each chunk its own; there are as many
             // hyper-parameters as in the schema, and all numbers that the rule reads.
-            unsafe { self.of.run(self.way, &calls)? };
+            unsafe { self.of.run(self.way, self.narrow, &calls)? };
             parameter.count += 1;
         }
         Ok(())

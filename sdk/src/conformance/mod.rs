@@ -43,7 +43,7 @@ pub use exception::{EXCEPTIONS, LR_DOUBLED, SCHEDULE_CHANGED, exception};
 pub use kernels::Kernels;
 pub use plugin_test::{assert_all, check};
 pub use protocol::shape_of;
-pub use subject::{Run, Snapshot, Start, Subject, Way};
+pub use subject::{Run, Snapshot, Start, Subject, Way, formats};
 pub use trajectory::Trajectory;
 pub use verdict::{Finding, Outcome, Trouble, Verdict};
 

@@ -1,6 +1,7 @@
 //! What is checked, as checks see it: something with a schema that makes steps.
 //! Runs nothing; the host and [`Kernels`](super::Kernels) do.
 
+use super::protocol::shape_of;
 use super::verdict::Trouble;
 use crate::abi::{Descriptor, HyperDescriptor, SlotDescriptor};
 use crate::cpu::Isa;
@@ -16,11 +17,13 @@ pub struct Start {
     pub values: Vec<f64>,
 }
 
-/// How steps are made. None of it may change a bit but the element type.
+/// How steps are made. None of it may change a bit but the element types.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Way {
     /// Element type of the parameters.
     pub dtype: Dtype,
+    /// Whether the slots that may be are kept in bf16.
+    pub narrow: bool,
     /// Elements that one call of a kernel gets.
     pub chunk: usize,
     /// Instruction set of the kernels.
@@ -33,7 +36,8 @@ pub struct Way {
 
 impl Default for Way {
     fn default() -> Way {
-        Way { dtype: Dtype::F32, chunk: 65_536, isa: Isa::of_this_machine(), threads: 1, device: Device::Cpu }
+        let isa = Isa::of_this_machine();
+        Way { dtype: Dtype::F32, narrow: false, chunk: 65_536, isa, threads: 1, device: Device::Cpu }
     }
 }
 
@@ -42,6 +46,32 @@ impl Way {
     pub fn of(dtype: Dtype) -> Way {
         Way { dtype, ..Way::default() }
     }
+
+    /// The element type of a slot; `narrow` as [`Subject::narrow`].
+    pub(super) fn slot(self, narrow: u64, index: u32) -> Dtype {
+        match self.dtype {
+            Dtype::F64 => Dtype::F64,
+            _ if self.narrow && narrow >> index & 1 != 0 => Dtype::Bf16,
+            _ => Dtype::F32,
+        }
+    }
+
+    /// Its element types, for people.
+    pub(super) fn format(self) -> String {
+        format!("{:?}{}", self.dtype, if self.narrow { " with state in bf16" } else { "" })
+    }
+}
+
+/// The usual way in every storage format: all element types, and state in bf16 where there are slots for it.
+///
+/// # Errors
+/// The plugin's.
+pub fn formats(subject: &dyn Subject, hyper: &[f64]) -> Result<Vec<Way>, Trouble> {
+    let mut ways: Vec<Way> = [Dtype::F32, Dtype::F64, Dtype::Bf16].map(Way::of).into();
+    if subject.narrow(hyper, shape_of(subject))? != 0 {
+        ways.extend([Dtype::F32, Dtype::Bf16].map(|dtype| Way { narrow: true, ..Way::of(dtype) }));
+    }
+    Ok(ways)
 }
 
 /// All that steps have made.
@@ -70,6 +100,13 @@ pub trait Subject {
     /// # Errors
     /// The plugin's.
     fn slots(&self, hyper: &[f64], shape: &[i64]) -> Result<Vec<SlotDescriptor>, Trouble>;
+
+    /// The slots of such a parameter that may be kept in bf16, as bits by index; none of them where the plugin does not know
+    /// of it.
+    ///
+    /// # Errors
+    /// The plugin's.
+    fn narrow(&self, hyper: &[f64], shape: &[i64]) -> Result<u64, Trouble>;
 
     /// The rule as an expression; none where it is a rule over whole tensors.
     ///

@@ -7,7 +7,9 @@
 
 use core::mem::MaybeUninit;
 
-use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, now};
+use super::{
+    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, held, is_narrow, now, room, slot_in,
+};
 use crate::Record;
 use crate::abi::MeasureCall;
 use crate::rule::Kernel;
@@ -34,13 +36,13 @@ pub fn sum(rows: &[f64]) -> f64 {
     }
 }
 
-/// Measures one chunk of any length, at any address.
+/// Measures one chunk of any length, at any address, with the slots of the bits `narrow` in bf16.
 ///
 /// # Safety
-/// `call` upholds what [`MeasureCall`] says; see [`update`](super::update).
+/// `call` upholds what [`MeasureCall`] says; see [`update_kernel`](super::update_kernel).
 #[doc(hidden)]
-pub unsafe fn measure<R: Kernel, S: Storage>(call: &MeasureCall) {
-    let run: unsafe fn(&MeasureCall, usize) = match Isa::of(call.isa) {
+pub unsafe fn measure<R: Kernel, S: Storage>(call: &MeasureCall, narrow: u64) {
+    let run: unsafe fn(&MeasureCall, u64, usize) = match Isa::of(call.isa) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::<R, S>,
         #[cfg(target_arch = "x86_64")]
@@ -54,7 +56,7 @@ pub unsafe fn measure<R: Kernel, S: Storage>(call: &MeasureCall) {
     // have room for `rest < TILE` of them; the rest's row is the last of `blocks(call.n)`.
     unsafe {
         if whole > 0 {
-            run(&MeasureCall { n: whole, ..*call }, TILE);
+            run(&MeasureCall { n: whole, ..*call }, narrow, TILE);
         }
         if rest > 0 {
             let mut x = [S::Value::default(); TILE];
@@ -66,35 +68,35 @@ pub unsafe fn measure<R: Kernel, S: Storage>(call: &MeasureCall) {
             for (k, (copy, pointer)) in state.iter_mut().zip(&mut pointers).enumerate().take(slots) {
                 let slot = *call.state.add(k);
                 if !slot.is_null() {
-                    copy_in(slot.cast::<S::Held>().add(whole), copy, rest);
+                    slot_in(slot, is_narrow(narrow, k), whole, copy, rest);
                     *pointer = copy.as_ptr().cast();
                 }
             }
             let rows = call.rows.add(whole.div_ceil(BLOCK) * sums);
             let (x, g, state) = (x.as_ptr().cast(), g.as_ptr().cast(), pointers.as_ptr());
-            run(&MeasureCall { n: TILE, x, g, state, rows, ..*call }, rest);
+            run(&MeasureCall { n: TILE, x, g, state, rows, ..*call }, narrow, rest);
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn avx512<R: Kernel, S: Storage>(call: &MeasureCall, used: usize) {
+unsafe fn avx512<R: Kernel, S: Storage>(call: &MeasureCall, narrow: u64, used: usize) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 2>(call, used) }
+    unsafe { tiles::<R, S, 2>(call, narrow, used) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<R: Kernel, S: Storage>(call: &MeasureCall, used: usize) {
+unsafe fn avx2<R: Kernel, S: Storage>(call: &MeasureCall, narrow: u64, used: usize) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 1>(call, used) }
+    unsafe { tiles::<R, S, 1>(call, narrow, used) }
 }
 
 #[inline(never)]
-unsafe fn baseline<R: Kernel, S: Storage>(call: &MeasureCall, used: usize) {
+unsafe fn baseline<R: Kernel, S: Storage>(call: &MeasureCall, narrow: u64, used: usize) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 0>(call, used) }
+    unsafe { tiles::<R, S, 0>(call, narrow, used) }
 }
 
 /// `call.n` elements in whole tiles. Of each tile the first `used` elements count.
@@ -102,10 +104,11 @@ unsafe fn baseline<R: Kernel, S: Storage>(call: &MeasureCall, used: usize) {
 /// # Safety
 /// As [`measure`], and `call.n` is a multiple of `TILE`.
 #[inline(always)]
-unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, used: usize) {
+unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow: u64, used: usize) {
     const { assert!(<R::Sums<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 sums") };
     let (slots, sums) = (<R::State<f64> as Record<f64>>::NAMES.len(), <R::Sums<f64> as Record<f64>>::NAMES.len());
     let zeros = [Anywhere(S::Held::default()); TILE];
+    let mut wide = room(S::Held::default());
     // SAFETY: the caller's promise about `hyper` and `step`.
     let rule = R::measure::<S::Lane<ISA>>(unsafe { now::<R, _>(call.hyper, call.step) });
     let mut accumulators = [[0.0f64; ACCUMULATORS]; MAX_SLOTS];
@@ -114,10 +117,10 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, used: 
         // call; a tile has no alignment.
         let (x, g, state) = unsafe {
             let mut state = [&zeros; MAX_SLOTS];
-            for (k, tile) in state.iter_mut().enumerate().take(slots) {
-                let slot = (*call.state.add(k)).cast::<S::Held>();
+            for (k, (tile, room)) in state.iter_mut().zip(&mut wide).enumerate().take(slots) {
+                let slot = *call.state.add(k);
                 if !slot.is_null() {
-                    *tile = &*slot.add(at).cast::<Tile<S::Held>>();
+                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
                 }
             }
             let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();

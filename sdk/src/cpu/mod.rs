@@ -92,16 +92,16 @@ impl fmt::Display for Isa {
 /// else, `g` by nobody, during the call; `state` points to one pointer per slot.
 pub unsafe fn update<R: Elementwise, S: Storage>(call: &KernelCall) {
     // SAFETY: as the caller's.
-    unsafe { update_kernel::<ElementwiseKernel<R>, S>(call) }
+    unsafe { update_kernel::<ElementwiseKernel<R>, S>(call, 0) }
 }
 
-/// As [`update`], for any rule over elements.
+/// As [`update`], for any rule over elements, with the slots of the bits `narrow` in bf16.
 ///
 /// # Safety
-/// As [`update`].
+/// As [`update`]; a slot whose bit is set points to `n` bf16.
 #[doc(hidden)]
-pub unsafe fn update_kernel<R: Kernel, S: Storage>(call: &KernelCall) {
-    let run: unsafe fn(&KernelCall) = match Isa::of(call.isa) {
+pub unsafe fn update_kernel<R: Kernel, S: Storage>(call: &KernelCall, narrow: u64) {
+    let run: unsafe fn(&KernelCall, u64) = match Isa::of(call.isa) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::<R, S>,
         #[cfg(target_arch = "x86_64")]
@@ -113,10 +113,10 @@ pub unsafe fn update_kernel<R: Kernel, S: Storage>(call: &KernelCall) {
     // SAFETY: `run` needs what the machine was just asked for; both calls cover elements of the caller's.
     unsafe {
         if whole > 0 {
-            run(&KernelCall { n: whole, ..*call });
+            run(&KernelCall { n: whole, ..*call }, narrow);
         }
         if rest > 0 {
-            run_rest::<R, S>(call, whole, rest, run);
+            run_rest::<R, S>(call, narrow, whole, rest, run);
         }
     }
 }
@@ -124,8 +124,14 @@ pub unsafe fn update_kernel<R: Kernel, S: Storage>(call: &KernelCall) {
 /// The last `rest` elements, on a copy that is filled up with zeros.
 ///
 /// # Safety
-/// As [`update`], with `whole + rest == call.n` and `rest < TILE`.
-unsafe fn run_rest<R: Kernel, S: Storage>(call: &KernelCall, whole: usize, rest: usize, run: unsafe fn(&KernelCall)) {
+/// As [`update_kernel`], with `whole + rest == call.n` and `rest < TILE`.
+unsafe fn run_rest<R: Kernel, S: Storage>(
+    call: &KernelCall,
+    narrow: u64,
+    whole: usize,
+    rest: usize,
+    run: unsafe fn(&KernelCall, u64),
+) {
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
     let mut x = [S::Value::default(); TILE];
     let mut g = [S::Value::default(); TILE];
@@ -139,19 +145,51 @@ unsafe fn run_rest<R: Kernel, S: Storage>(call: &KernelCall, whole: usize, rest:
         for (k, (copy, pointer)) in state.iter_mut().zip(&mut pointers).enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_in(slot.cast::<S::Held>().add(whole), copy, rest);
+                slot_in(slot, is_narrow(narrow, k), whole, copy, rest);
                 *pointer = copy.as_mut_ptr().cast();
             }
         }
-        run(&KernelCall { n: TILE, x: x.as_mut_ptr().cast(), g: g.as_ptr().cast(), state: pointers.as_ptr(), ..*call });
+        let (in_x, in_g) = (x.as_mut_ptr().cast(), g.as_ptr().cast());
+        run(&KernelCall { n: TILE, x: in_x, g: in_g, state: pointers.as_ptr(), ..*call }, narrow);
         copy_out(&x, call.x.cast::<S::Value>().add(whole), rest);
         for (k, copy) in state.iter().enumerate().take(slots) {
             let slot = *call.state.add(k);
             if !slot.is_null() {
-                copy_out(copy, slot.cast::<S::Held>().add(whole), rest);
+                slot_out(copy, slot, is_narrow(narrow, k), whole, rest);
             }
         }
     }
+}
+
+/// Whether a slot lies in memory as bf16.
+#[inline(always)]
+fn is_narrow(narrow: u64, slot: usize) -> bool {
+    narrow >> slot & 1 != 0
+}
+
+/// Bytes of an element of a slot.
+fn width<H>(narrow: bool) -> usize {
+    if narrow { size_of::<u16>() } else { size_of::<H>() }
+}
+
+/// Elements `at..at + n` of a slot as they lie in memory, to the beginning of `to`.
+///
+/// # Safety
+/// `slot` has them, at any address; `n` is at most `TILE`, and an `H` no smaller than a bf16.
+unsafe fn slot_in<H>(slot: *const (), narrow: bool, at: usize, to: &mut [H; TILE], n: usize) {
+    let width = width::<H>(narrow);
+    // SAFETY: the caller's promise; a stack array does not overlap it.
+    unsafe { core::ptr::copy_nonoverlapping(slot.cast::<u8>().add(at * width), to.as_mut_ptr().cast(), n * width) }
+}
+
+/// The way back of [`slot_in`].
+///
+/// # Safety
+/// As there.
+unsafe fn slot_out<H>(from: &[H; TILE], slot: *mut (), narrow: bool, at: usize, n: usize) {
+    let width = width::<H>(narrow);
+    // SAFETY: the caller's promise; a stack array does not overlap it.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr().cast(), slot.cast::<u8>().add(at * width), n * width) }
 }
 
 /// # Safety
@@ -170,22 +208,22 @@ unsafe fn copy_out<E>(from: &[E; TILE], to: *mut E, n: usize) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn avx512<R: Kernel, S: Storage>(call: &KernelCall) {
+unsafe fn avx512<R: Kernel, S: Storage>(call: &KernelCall, narrow: u64) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 2>(call) }
+    unsafe { tiles::<R, S, 2>(call, narrow) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<R: Kernel, S: Storage>(call: &KernelCall) {
+unsafe fn avx2<R: Kernel, S: Storage>(call: &KernelCall, narrow: u64) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 1>(call) }
+    unsafe { tiles::<R, S, 1>(call, narrow) }
 }
 
 #[inline(never)]
-unsafe fn baseline<R: Kernel, S: Storage>(call: &KernelCall) {
+unsafe fn baseline<R: Kernel, S: Storage>(call: &KernelCall, narrow: u64) {
     // SAFETY: as the caller's.
-    unsafe { tiles::<R, S, 0>(call) }
+    unsafe { tiles::<R, S, 0>(call, narrow) }
 }
 
 /// The numbers of a step, as they lie in memory: t, numel, grad_norm, the sums, the memory.
@@ -214,16 +252,41 @@ struct Anywhere<E>(E);
 /// A tile of elements, wherever it lies.
 type Tile<E> = [Anywhere<E>; TILE];
 
+/// A tile of a slot, as the rule reads it: where it lies or, where it lies in bf16, widened into `room`.
+///
+/// # Safety
+/// `slot` has the elements `at..at + TILE`, which nobody writes while the tile is looked at.
+#[inline(always)]
+unsafe fn held<S: Storage>(slot: *const (), narrow: bool, at: usize, room: &mut Tile<S::Held>) -> &Tile<S::Held> {
+    // SAFETY: the caller's promise; a tile has no alignment.
+    unsafe {
+        if !narrow {
+            return &*slot.cast::<S::Held>().add(at).cast::<Tile<S::Held>>();
+        }
+        let tile = &*slot.cast::<u16>().add(at).cast::<Tile<u16>>();
+        for i in 0..TILE {
+            room[i] = Anywhere(S::widen(tile[i].0));
+        }
+        room
+    }
+}
+
+/// Room for the tiles of slots that lie in bf16.
+const fn room<H: Copy>(zero: H) -> [Tile<H>; MAX_SLOTS] {
+    [[Anywhere(zero); TILE]; MAX_SLOTS]
+}
+
 /// `call.n` elements in whole tiles. The results of a tile stay on the stack until all of it is read; an absent slot
 /// reads as zeros.
 ///
 /// # Safety
-/// As [`update`], and `call.n` is a multiple of `TILE`.
+/// As [`update_kernel`], and `call.n` is a multiple of `TILE`.
 #[inline(always)]
-unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
+unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall, narrow: u64) {
     const { assert!(<R::State<f64> as Record<f64>>::NAMES.len() <= MAX_SLOTS, "a rule has at most 8 state slots") };
     let slots = <R::State<f64> as Record<f64>>::NAMES.len();
     let zeros = [Anywhere(S::Held::default()); TILE];
+    let mut wide = room(S::Held::default());
     // SAFETY: the caller's promise about `hyper` and `step`.
     let rule = R::update::<S::Lane<ISA>>(unsafe { now::<R, _>(call.hyper, call.step) });
     let looks_ahead = looks_ahead();
@@ -232,10 +295,15 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
         // writes them while the references live: this call does so after their last use.
         let (x, g, state) = unsafe {
             let mut state = [&zeros; MAX_SLOTS];
-            for (k, tile) in state.iter_mut().enumerate().take(slots) {
-                let slot = (*call.state.add(k)).cast::<S::Held>();
+            for (k, (tile, room)) in state.iter_mut().zip(&mut wide).enumerate().take(slots) {
+                let slot = *call.state.add(k);
                 if !slot.is_null() {
-                    *tile = &*slot.add(at).cast::<Tile<S::Held>>();
+                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
+                    if looks_ahead && is_narrow(narrow, k) {
+                        ahead(slot.cast::<u16>().add(at));
+                    } else if looks_ahead {
+                        ahead(slot.cast::<S::Held>().add(at));
+                    }
                 }
             }
             let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
@@ -243,9 +311,8 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
             (x, g, state)
         };
         if looks_ahead {
-            ahead(x);
-            ahead(g);
-            state.iter().take(slots).for_each(|tile| ahead(*tile));
+            ahead(x.as_ptr());
+            ahead(g.as_ptr());
         }
         let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
         let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
@@ -258,14 +325,19 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall) {
             });
         }
         // SAFETY: the same elements, which the caller lets us write. What is written was initialized by the loop:
-        // `new_x` always, a slot because `visit` of a record visits every index; were one left out, nobody reads it as
-        // initialized here.
+        // `new_x` always, a slot because `visit` of a record visits every index.
         unsafe {
             call.x.cast::<S::Value>().add(at).cast::<[MaybeUninit<Anywhere<S::Value>>; TILE]>().write(new_x);
             for (k, tile) in new_state.iter().enumerate().take(slots) {
-                let slot = (*call.state.add(k)).cast::<S::Held>();
-                if !slot.is_null() {
-                    slot.add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(*tile);
+                let slot = *call.state.add(k);
+                if slot.is_null() {
+                    continue;
+                }
+                if is_narrow(narrow, k) {
+                    let bits = tile.map(|element| Anywhere(S::narrow(element.assume_init().0)));
+                    slot.cast::<u16>().add(at).cast::<Tile<u16>>().write(bits);
+                } else {
+                    slot.cast::<S::Held>().add(at).cast::<[MaybeUninit<Anywhere<S::Held>>; TILE]>().write(*tile);
                 }
             }
         }
@@ -288,9 +360,9 @@ fn looks_ahead() -> bool {
     false
 }
 
-/// Asks for the memory `AHEAD` elements behind a tile. Past the end it is only a hint and never faults.
+/// Asks for the memory of the tile `AHEAD` elements behind this one. Past the end it is only a hint and never faults.
 #[inline(always)]
-fn ahead<E>(tile: *const Tile<E>) {
+fn ahead<E>(tile: *const E) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..TILE * size_of::<E>() / 64 {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -1,5 +1,5 @@
 //! Storage formats of tensors: adaptors at load and store, outside the rule.
-//! Do no arithmetic but rounding.
+//! Do no arithmetic but rounding. Which slots of a call lie in bf16 instead is said per call.
 
 use super::lane::{CpuLane, F32, F64};
 
@@ -20,6 +20,10 @@ pub trait Storage: 'static {
     fn load_state<const ISA: u8>(held: Self::Held) -> Self::Lane<ISA>;
     /// A lane as an element of a slot.
     fn store_state<const ISA: u8>(lane: Self::Lane<ISA>) -> Self::Held;
+    /// A bf16 as an element of a slot; exact.
+    fn widen(bits: u16) -> Self::Held;
+    /// The nearest bf16 of an element of a slot, ties to even; of an f64 by way of f32.
+    fn narrow(held: Self::Held) -> u16;
 }
 
 /// Everything f32.
@@ -50,6 +54,14 @@ impl Storage for Single {
     fn store_state<const ISA: u8>(lane: F32<ISA, 0>) -> f32 {
         lane.0
     }
+    #[inline(always)]
+    fn widen(bits: u16) -> f32 {
+        from_bf16(bits)
+    }
+    #[inline(always)]
+    fn narrow(held: f32) -> u16 {
+        to_bf16(held)
+    }
 }
 
 impl Storage for Double {
@@ -72,6 +84,14 @@ impl Storage for Double {
     #[inline(always)]
     fn store_state<const ISA: u8>(lane: F64<ISA, 0>) -> f64 {
         lane.0
+    }
+    #[inline(always)]
+    fn widen(bits: u16) -> f64 {
+        from_bf16(bits).into()
+    }
+    #[inline(always)]
+    fn narrow(held: f64) -> u16 {
+        to_bf16(held as f32)
     }
 }
 
@@ -96,6 +116,14 @@ impl Storage for Brain {
     #[inline(always)]
     fn store_state<const ISA: u8>(lane: F32<ISA, 1>) -> f32 {
         lane.0
+    }
+    #[inline(always)]
+    fn widen(bits: u16) -> f32 {
+        from_bf16(bits)
+    }
+    #[inline(always)]
+    fn narrow(held: f32) -> u16 {
+        to_bf16(held)
     }
 }
 

@@ -35,6 +35,7 @@ fn table<O: Optimizer>() -> *const TableHeader {
             accepts: accepts::<O>,
             slots: slots::<O>,
             step: step::<O>,
+            narrow: Some(narrow::<O>),
         }
     };
     (&raw const *table).cast()
@@ -50,6 +51,10 @@ extern "C" fn slots_of<O: Optimizer>(
     shape: RSlice<'_, i64>,
 ) -> RResult<RVec<SlotDescriptor>, RString> {
     guard::value(|| Ok(state::descriptors(&O::state_of(&hyper::numbers(&hyper)?, &shape)).into()))
+}
+
+extern "C" fn narrow<O: Optimizer>(hyper: RSlice<'_, f64>, shape: RSlice<'_, i64>) -> RResult<u64, RString> {
+    guard::value(|| Ok(state::narrow(&O::state_of(&hyper::numbers(&hyper)?, &shape))))
 }
 
 extern "C" fn accepts<O: Optimizer>(shape: RSlice<'_, i64>) -> RResult<(), RString> {

@@ -66,6 +66,9 @@ fn table<R: Kernel>() -> *const TableHeader {
             update_f32: update::<R, Single>,
             update_f64: update::<R, Double>,
             update_bf16: update::<R, Brain>,
+            narrow: Some(narrow::<R>),
+            update_f32_narrow: Some(update_narrow::<R, Single>),
+            update_bf16_narrow: Some(update_narrow::<R, Brain>),
         }
     };
     (&raw const *table).cast()
@@ -81,6 +84,8 @@ fn sums_table<R: Kernel>() -> *const TableHeader {
             measure_f32: measure::<R, Single>,
             measure_f64: measure::<R, Double>,
             measure_bf16: measure::<R, Brain>,
+            measure_f32_narrow: Some(measure_narrow::<R, Single>),
+            measure_bf16_narrow: Some(measure_narrow::<R, Brain>),
         }
     };
     (&raw const *table).cast()
@@ -94,6 +99,8 @@ fn evaluation_table<R: Elementwise>() -> *const TableHeader {
             prepare_f32: update::<EvalKernel<R>, Single>,
             prepare_f64: update::<EvalKernel<R>, Double>,
             prepare_bf16: update::<EvalKernel<R>, Brain>,
+            prepare_f32_narrow: Some(update_narrow::<EvalKernel<R>, Single>),
+            prepare_bf16_narrow: Some(update_narrow::<EvalKernel<R>, Brain>),
         }
     };
     (&raw const *table).cast()
@@ -131,17 +138,26 @@ extern "C" fn slots<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescr
     guard::value(|| Ok(declared::<R>(&hyper)?.into()))
 }
 
+extern "C" fn narrow<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<u64, RString> {
+    guard::value(|| Ok(state::narrow(&R::state(&numbers(&hyper)?))))
+}
+
 extern "C" fn record<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<Node>, RString> {
     guard::value(|| Ok(recorded::<R>(&hyper)?.into()))
 }
 
 unsafe extern "C" fn update<R: Kernel, S: Storage>(call: *const KernelCall) -> u32 {
+    // SAFETY: as the host's.
+    unsafe { update_narrow::<R, S>(call, 0) }
+}
+
+unsafe extern "C" fn update_narrow<R: Kernel, S: Storage>(call: *const KernelCall, narrow: u64) -> u32 {
     guard::status(|| {
         // SAFETY: the host passes a call that lives until this returns, and says by `struct_size` how much of it there
         // is.
         let call = unsafe { sized(call)? };
         // SAFETY: the host upholds what `KernelCall` says, for the storage format of this entry.
-        unsafe { cpu::update_kernel::<R, S>(call) };
+        unsafe { cpu::update_kernel::<R, S>(call, narrow) };
         Ok(())
     })
 }
@@ -163,11 +179,16 @@ extern "C" fn memory<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<Tuple2<R
 }
 
 unsafe extern "C" fn measure<R: Kernel, S: Storage>(call: *const MeasureCall) -> u32 {
+    // SAFETY: as the host's.
+    unsafe { measure_narrow::<R, S>(call, 0) }
+}
+
+unsafe extern "C" fn measure_narrow<R: Kernel, S: Storage>(call: *const MeasureCall, narrow: u64) -> u32 {
     guard::status(|| {
         // SAFETY: as in `update`.
         let call = unsafe { sized(call)? };
         // SAFETY: the host upholds what `MeasureCall` says, for the storage format of this entry.
-        unsafe { cpu::measure::<R, S>(call) };
+        unsafe { cpu::measure::<R, S>(call, narrow) };
         Ok(())
     })
 }

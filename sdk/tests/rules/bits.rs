@@ -1,9 +1,10 @@
 //! Same bits: baseline, AVX2, AVX-512 where the machine has them, and the interpreter of the recorded rule; any length,
-//! any chunks, any address; bf16 as f32 between load and store.
+//! any chunks, any address; bf16 as f32 between load and store, of parameter and of slots.
 #![allow(unsafe_code)]
 
 use sdk::abi::{KernelCall, SlotDescriptor};
 use sdk::cpu::{self, Brain, Double, Isa, Single, Storage, from_bf16, to_bf16};
+use sdk::rule::ElementwiseKernel;
 use sdk::{Elementwise, Knob, Record, tape};
 
 use crate::rule_set::{AdamW, Approximate, Lion, Portable, Sgd, rule};
@@ -204,6 +205,78 @@ fn brain_agrees<R: Elementwise>() {
     }
 }
 
+/// As f32 between load and store, every second slot and then all of them in bf16.
+fn narrow_agrees<R: Elementwise, S: Storage<Held = f32>>(
+    narrow: fn(&[f32]) -> Vec<S::Value>,
+    widen: fn(&[S::Value]) -> Vec<f32>,
+) {
+    let in_bf16 = |all: &[f32]| -> Vec<f32> { all.iter().map(|&x| from_bf16(to_bf16(x))).collect() };
+    for hyper in settings::<R>() {
+        for ((n, t), mask) in
+            LENGTHS.iter().flat_map(|&n| STEPS.map(|t| (n, t))).flat_map(|case| [0b10101, u64::MAX].map(|m| (case, m)))
+        {
+            let step = [t, n as f64, 0.7];
+            let is_narrow = |k: usize| mask >> k & 1 != 0;
+            let mut start = tensors::<R, f32>(&hyper, n, 57 + n as u64);
+            (start.x, start.g) = (widen(&narrow(&start.x)), widen(&narrow(&start.g)));
+            for (_, slot) in start.state.iter_mut().enumerate().filter(|(k, _)| is_narrow(*k)) {
+                *slot = slot.as_deref().map(in_bf16);
+            }
+            let mut reference = start.clone();
+            interpreted::<R, f32>(&hyper, &step, &mut reference);
+            reference.x = widen(&narrow(&reference.x));
+            for (_, slot) in reference.state.iter_mut().enumerate().filter(|(k, _)| is_narrow(*k)) {
+                *slot = slot.as_deref().map(in_bf16);
+            }
+            for isa in Isa::all_of_this_machine() {
+                let (mut x, g) = (narrow(&start.x), narrow(&start.g));
+                // As bytes, one element longer than it is: what lies behind it must stay.
+                let mut bytes: Vec<Option<Vec<u8>>> = start
+                    .state
+                    .iter()
+                    .enumerate()
+                    .map(|(k, slot)| {
+                        let element = |x: &f32| {
+                            if is_narrow(k) { to_bf16(*x).to_ne_bytes().to_vec() } else { x.to_ne_bytes().to_vec() }
+                        };
+                        slot.as_ref().map(|slot| slot.iter().chain(&[7.0]).flat_map(element).collect())
+                    })
+                    .collect();
+                let pointers: Vec<*mut ()> = bytes
+                    .iter_mut()
+                    .map(|slot| slot.as_mut().map_or(std::ptr::null_mut(), |slot| slot.as_mut_ptr().cast()))
+                    .collect();
+                let call = KernelCall {
+                    struct_size: size_of::<KernelCall>(),
+                    isa: isa as u32,
+                    hyper: hyper.as_ptr(),
+                    step: step.as_ptr(),
+                    n,
+                    x: x.as_mut_ptr().cast(),
+                    g: g.as_ptr().cast(),
+                    state: pointers.as_ptr(),
+                };
+                // SAFETY: `n` elements follow each pointer, of a slot in bf16 where the mask says so.
+                unsafe { cpu::update_kernel::<ElementwiseKernel<R>, S>(&call, mask) };
+                let state = bytes.iter().enumerate().map(|(k, slot)| {
+                    slot.as_ref().map(|slot| -> Vec<f32> {
+                        if is_narrow(k) {
+                            slot.chunks_exact(2).map(|b| from_bf16(u16::from_ne_bytes([b[0], b[1]]))).collect()
+                        } else {
+                            slot.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect()
+                        }
+                    })
+                });
+                let mut got = Tensors { x: widen(&x), g: Vec::new(), state: state.collect() };
+                for slot in got.state.iter_mut().flatten() {
+                    assert_eq!(slot.pop(), Some(7.0), "{isa}, n {n}: written behind a slot");
+                }
+                assert_eq!(bits(&got), bits(&reference), "{isa}, n {n}, t {t}, slots {mask:b}, hyper {hyper:?}");
+            }
+        }
+    }
+}
+
 macro_rules! each_rule {
     ($($test:ident: $rule:ty;)*) => { $(
         #[test]
@@ -211,6 +284,11 @@ macro_rules! each_rule {
             all_agree::<$rule, f32, Single>();
             all_agree::<$rule, f64, Double>();
             brain_agrees::<$rule>();
+            narrow_agrees::<$rule, Single>(<[f32]>::to_vec, <[f32]>::to_vec);
+            narrow_agrees::<$rule, Brain>(
+                |all| all.iter().map(|&x| to_bf16(x)).collect(),
+                |all| all.iter().map(|&x| from_bf16(x)).collect(),
+            );
         }
     )* };
 }

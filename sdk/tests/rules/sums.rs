@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use sdk::abi::{KernelCall, MeasureCall};
-use sdk::cpu::{self, Isa, Single};
+use sdk::cpu::{self, Isa, Single, from_bf16, to_bf16};
 use sdk::rule::{GlobalKernel, Kernel, ReducingKernel};
 use sdk::{Global, Knob, Lane, Record, Reducing, Scalar, Slot, Step, knob, tape};
 
@@ -139,7 +139,17 @@ fn rows<R: Kernel>(isa: Isa, step: &[f64], x: &[f32], g: &[f32], m: &[f32], chun
             rows: rows.as_mut_ptr(),
         };
         // SAFETY: all slices are as long as the call says, and there is room for the rows.
-        unsafe { cpu::measure::<R, Single>(&call) };
+        unsafe { cpu::measure::<R, Single>(&call, 0) };
+        // The slot in bf16, which holds it exactly.
+        if m.iter().all(|&m| from_bf16(to_bf16(m)) == m) {
+            let narrow: Vec<u16> = m.iter().map(|&m| to_bf16(m)).collect();
+            let (state, mut again) = ([narrow.as_ptr().cast()], vec![f64::NAN; rows.len()]);
+            let call = MeasureCall { state: state.as_ptr(), rows: again.as_mut_ptr(), ..call };
+            // SAFETY: as above; the slot's elements are bf16.
+            unsafe { cpu::measure::<R, Single>(&call, 1) };
+            let bits = |rows: &[f64]| rows.iter().map(|row| row.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&again), bits(&rows), "{isa}, {} elements, the slot in bf16", x.len());
+        }
         let spare = rows.split_off(rows.len() - count);
         assert!(spare.iter().all(|spare| spare.is_nan()), "a row beyond the last was written");
         all.extend(rows);
@@ -155,7 +165,8 @@ fn column(rows: &[f64], count: usize, index: usize) -> Vec<f64> {
 fn sums_have_the_bits_of_the_interpreter_for_any_chunks() {
     let nodes = tape::record_kernel::<ReducingKernel<Trusted>>(&HYPER).unwrap();
     for n in [1, 7, 63, 64, 65, 4095, 4096, 4097, 12_345] {
-        let (x, g, m) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
+        let (x, g) = (numbers(n, 1), numbers(n, 2));
+        let m: Vec<f32> = numbers(n, 3).into_iter().map(|m| from_bf16(to_bf16(m))).collect();
         let step = [1.0, n as f64, 1.0, 0.0, 0.0];
         let scalars = tape::scalars(&nodes, &HYPER, &step);
         let terms: Vec<Vec<f32>> = (0..n).map(|i| tape::terms_f32(&nodes, &scalars, x[i], g[i], &[m[i]])).collect();
@@ -194,7 +205,7 @@ fn an_update_sees_sums_and_memory() {
             state: state.as_ptr(),
         };
         // SAFETY: all slices are as long as the call says.
-        unsafe { cpu::update_kernel::<R, Single>(&call) };
+        unsafe { cpu::update_kernel::<R, Single>(&call, 0) };
         for i in 0..x.len() {
             let (expected, _) = tape::element_f32(&nodes, &scalars, x[i], g[i], &[m[i]]);
             assert_eq!(new_x[i].to_bits(), expected.to_bits());

@@ -87,11 +87,12 @@ fn text() -> impl Strategy<Value = String> {
 
 fn group() -> impl Strategy<Value = GroupSettings> {
     let roles = proptest::sample::subsequence(vec!["matrix", "embedding", "head", "vector", "adapter"], 0..5);
-    (proptest::option::of(text()), roles, proptest::option::of(text()), hyper()).prop_map(
-        |(pattern, roles, optimizer, hyper)| {
+    let state_format = proptest::option::of(named::<StateFormat>());
+    (proptest::option::of(text()), roles, proptest::option::of(text()), state_format, hyper()).prop_map(
+        |(pattern, roles, optimizer, state_format, hyper)| {
             let roles: Vec<String> = roles.into_iter().map(str::to_owned).collect();
             let pattern = if roles.is_empty() { pattern.or(Some("*".into())) } else { pattern };
-            GroupSettings { pattern, roles, optimizer, hyper }
+            GroupSettings { pattern, roles, optimizer, state_format, hyper }
         },
     )
 }
@@ -114,17 +115,23 @@ fn operation() -> impl Strategy<Value = OperationSettings> {
 prop_compose! {
     fn settings()(
         seed: u64, device in proptest::sample::select(&[Device::Auto, Device::Cpu][..]), format in named::<Format>(),
+        state_format in named::<StateFormat>(),
         (data, model, train, lr_schedule) in (data(), model(), train(), lr_schedule()),
         (label, mut hyper, lr) in (text(), hyper(), proptest::option::of(0.0f64..10.0)),
-        group in proptest::collection::vec(group(), 0..13),
+        mut group in proptest::collection::vec(group(), 0..13),
         projection in proptest::collection::vec(projection(), 0..3),
         schedule in proptest::collection::vec(operation(), 0..3),
         (checkpoint_every, keep_last, sample_tokens) in (0u64..1000, 1usize..9, 0usize..999),
         tags in proptest::collection::btree_map(text(), text(), 0..3),
     ) -> Settings {
+        // The state of f64 parameters is f64, whatever is said.
+        let state_format = if format == Format::F64 { builtin().state_format } else { state_format };
+        if format == Format::F64 {
+            group.iter_mut().for_each(|group| group.state_format = None);
+        }
         hyper.extend(lr.map(|lr| ("lr".to_owned(), HyperValue::Number(lr))));
         Settings {
-            seed, device, format, data, model, train, lr_schedule, optimizer: OptimizerSettings { label, hyper },
+            seed, device, format, state_format, data, model, train, lr_schedule, optimizer: OptimizerSettings { label, hyper },
             group, projection, schedule,
             run: RunSettings { dir: None, checkpoint_every, keep_last, sample_tokens }, tags,
         }

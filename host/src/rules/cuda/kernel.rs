@@ -60,9 +60,9 @@ impl Kernel {
     ///
     /// # Errors
     /// E003, E004.
-    pub fn new(tape: &[Node], storage: Storage, card: usize) -> Result<Kernel, Fault> {
+    pub fn new(tape: &[Node], storage: Storage, narrow: u32, card: usize) -> Result<Kernel, Fault> {
         let card = Card::open(card)?;
-        let shape = Shape::of(tape, storage);
+        let shape = Shape::of(tape, storage).with_narrow(narrow);
         let text = source::source(tape, &shape, THREADS);
         let cubin = cache::cubin(&text, &card.architecture).map_err(|why| unmade(&card, why))?;
         let module = card.load(&cubin)?;
@@ -86,8 +86,8 @@ impl Kernel {
     }
 
     /// Whether it runs this.
-    pub fn is_of(&self, tape: &[Node], storage: Storage, card: usize) -> bool {
-        self.shape.storage == storage && self.card.index == card && self.tape == tape
+    pub fn is_of(&self, tape: &[Node], storage: Storage, narrow: u32, card: usize) -> bool {
+        (self.shape.storage, self.shape.narrow, self.card.index) == (storage, narrow, card) && self.tape == tape
     }
 
     /// One step of every item.

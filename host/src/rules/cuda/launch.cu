@@ -1,7 +1,7 @@
 // Runs a rule over many tensors in one launch. What stands before this text: the rule's own functions `update_rule` and
 // `measure_rule`, and the names that differ between rules and storage formats:
 //   VALUE, HELD, REAL   element of parameter and gradient, of state, of the arithmetic
-//   SLOTS, READ, WRITTEN   places in the state record; which of them are read and written, as bits
+//   SLOTS, READ, WRITTEN, NARROW   places in the state record; which of them are read, are written, are bf16, as bits
 //   SCALARS, SUMS       numbers that a step lifts; sums that the rule takes
 //   PACK, THREADS       elements of 16 bytes of VALUE; threads per block
 // Compiles as CUDA, and as C++ after `emulation.h`.
@@ -29,8 +29,9 @@ struct Span {
   unsigned count;
 };
 
+// As many elements as 16 bytes of VALUE hold.
 template <class V>
-struct alignas(16) Pack {
+struct alignas(sizeof(V) * PACK < 16 ? sizeof(V) * PACK : 16) Pack {
   V of[PACK];
 };
 
@@ -59,10 +60,39 @@ __device__ __forceinline__ Place place(const Row& row, const Chunk chunk) {
   here.x = row.x + chunk.at;
   here.g = row.g + chunk.at;
 #pragma unroll
-  for (int k = 0; k < SLOTS; k++) here.state[k] = row.state[k] + chunk.at;
+  for (int k = 0; k < SLOTS; k++)
+    here.state[k] = NARROW >> k & 1 ? (HELD*)((bf16*)row.state[k] + chunk.at) : row.state[k] + chunk.at;
 #pragma unroll
   for (int k = 0; k < SCALARS; k++) here.scalars[k] = row.scalars[k];
   return here;
+}
+
+// One element of a slot.
+__device__ __forceinline__ REAL held(const Place& here, const int k, const unsigned i) {
+  return NARROW >> k & 1 ? (REAL)widened(((const bf16*)here.state[k])[i]) : widened(here.state[k][i]);
+}
+
+__device__ __forceinline__ void hold(const Place& here, const int k, const unsigned i, const REAL value) {
+  if (NARROW >> k & 1)
+    narrow(value, ((bf16*)here.state[k])[i]);
+  else
+    narrow(value, here.state[k][i]);
+}
+
+// Elements of a slot that begin at 16 bytes of the parameter.
+template <class V>
+__device__ __forceinline__ void unpack(const V* from, REAL* to) {
+  const Pack<V> pack = *(const Pack<V>*)from;
+#pragma unroll
+  for (int p = 0; p < PACK; p++) to[p] = widened(pack.of[p]);
+}
+
+template <class V>
+__device__ __forceinline__ void pack(const REAL* from, V* to) {
+  Pack<V> pack;
+#pragma unroll
+  for (int p = 0; p < PACK; p++) narrow(from[p], pack.of[p]);
+  *(Pack<V>*)to = pack;
 }
 
 __device__ __forceinline__ void one(VALUE& x, const VALUE g, REAL* slots, const REAL* scalars) {
@@ -79,35 +109,45 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (unsigned i = threadIdx.x * PACK; i < whole; i += THREADS * PACK) {
     Pack<VALUE> x = *(const Pack<VALUE>*)(here.x + i);
     const Pack<VALUE> g = *(const Pack<VALUE>*)(here.g + i);
-    Pack<HELD> state[SLOTS];
+    REAL state[SLOTS][PACK];
 #pragma unroll
     for (int k = 0; k < SLOTS; k++)
-      if (READ >> k & 1) state[k] = *(const Pack<HELD>*)(here.state[k] + i);
+      if (READ >> k & 1) {
+        if (NARROW >> k & 1)
+          unpack((const bf16*)here.state[k] + i, state[k]);
+        else
+          unpack(here.state[k] + i, state[k]);
+      }
 #pragma unroll
     for (int p = 0; p < PACK; p++) {
       REAL slots[SLOTS];
 #pragma unroll
       for (int k = 0; k < SLOTS; k++)
-        if (READ >> k & 1) slots[k] = widened(state[k].of[p]);
+        if (READ >> k & 1) slots[k] = state[k][p];
       one(x.of[p], g.of[p], slots, here.scalars);
 #pragma unroll
       for (int k = 0; k < SLOTS; k++)
-        if (WRITTEN >> k & 1) narrow(slots[k], state[k].of[p]);
+        if (WRITTEN >> k & 1) state[k][p] = slots[k];
     }
     *(Pack<VALUE>*)(here.x + i) = x;
 #pragma unroll
     for (int k = 0; k < SLOTS; k++)
-      if (WRITTEN >> k & 1) *(Pack<HELD>*)(here.state[k] + i) = state[k];
+      if (WRITTEN >> k & 1) {
+        if (NARROW >> k & 1)
+          pack(state[k], (bf16*)here.state[k] + i);
+        else
+          pack(state[k], here.state[k] + i);
+      }
   }
   for (unsigned i = whole + threadIdx.x; i < chunk.n; i += THREADS) {
     REAL slots[SLOTS];
 #pragma unroll
     for (int k = 0; k < SLOTS; k++)
-      if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
+      if (READ >> k & 1) slots[k] = held(here, k, i);
     one(here.x[i], here.g[i], slots, here.scalars);
 #pragma unroll
     for (int k = 0; k < SLOTS; k++)
-      if (WRITTEN >> k & 1) narrow(slots[k], here.state[k][i]);
+      if (WRITTEN >> k & 1) hold(here, k, i, slots[k]);
   }
 }
 
@@ -130,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         REAL slots[SLOTS];
 #pragma unroll
         for (int k = 0; k < SLOTS; k++)
-          if (READ >> k & 1) slots[k] = widened(here.state[k][i]);
+          if (READ >> k & 1) slots[k] = held(here, k, i);
         measure_rule(widened(here.x[i]), widened(here.g[i]), slots, here.scalars, sums);
       }
 #pragma unroll

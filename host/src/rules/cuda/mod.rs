@@ -1,4 +1,4 @@
-//! Runs recorded rules on a CUDA card: one launch for all tensors of a rule and storage format.
+//! Runs recorded rules on a CUDA card: one launch for all tensors of a rule and storage format, bf16 slots included.
 //! Does not choose tensors, and computes no scalars but what a tape says.
 //!
 //! A rule's tape becomes source ([`source`]), the source machine code ([`nvrtc`], kept by `cache`), and the machine
@@ -20,7 +20,7 @@ use tch::Tensor;
 use self::{kernel::Kernel, source::Storage};
 use crate::fault::{Exit, Fault};
 
-use super::kernel::Target;
+use super::kernel::{Target, narrow_slots};
 
 /// One tensor of a pass: the target, its gradient in row-major order, and the numbers of its step.
 pub struct Item<'a> {
@@ -69,10 +69,10 @@ impl Cuda {
     /// Indices of items by the kernel that runs them; kernels that are missing are made.
     fn by_kernel(&mut self, items: &[Item<'_>]) -> Result<Vec<(usize, Vec<usize>)>, Fault> {
         let mut sorted: Vec<(usize, Vec<usize>)> = Vec::new();
-        let mut last: Option<(*const [Node], Storage, usize)> = None;
+        let mut last: Option<(*const [Node], Storage, u32, usize)> = None;
         for (index, item) in items.iter().enumerate() {
-            let (storage, card) = placed(item.target)?;
-            let same = (std::ptr::from_ref(item.target.expression), storage, card);
+            let (storage, narrow, card) = placed(item.target)?;
+            let same = (std::ptr::from_ref(item.target.expression), storage, narrow, card);
             // Tensors of one group follow each other and share their tape.
             if last == Some(same)
                 && let Some((_, members)) = sorted.last_mut()
@@ -81,7 +81,7 @@ impl Cuda {
                 continue;
             }
             last = Some(same);
-            let kernel = self.kernel(item.target.expression, storage, card)?;
+            let kernel = self.kernel(item.target.expression, storage, narrow, card)?;
             match sorted.iter().position(|(known, _)| *known == kernel) {
                 Some(place) => {
                     let mut known = sorted.remove(place);
@@ -94,18 +94,19 @@ impl Cuda {
         Ok(sorted)
     }
 
-    fn kernel(&mut self, tape: &[Node], storage: Storage, card: usize) -> Result<usize, Fault> {
-        if let Some(known) = self.kernels.iter().position(|kernel| kernel.is_of(tape, storage, card)) {
+    fn kernel(&mut self, tape: &[Node], storage: Storage, narrow: u32, card: usize) -> Result<usize, Fault> {
+        if let Some(known) = self.kernels.iter().position(|kernel| kernel.is_of(tape, storage, narrow, card)) {
             return Ok(known);
         }
-        self.kernels.push(Kernel::new(tape, storage, card)?);
+        self.kernels.push(Kernel::new(tape, storage, narrow, card)?);
         Ok(self.kernels.len() - 1)
     }
 }
 
-fn placed(target: &Target<'_>) -> Result<(Storage, usize), Fault> {
+/// Storage format, slots in bf16, card.
+fn placed(target: &Target<'_>) -> Result<(Storage, u32, usize), Fault> {
     match (Storage::of(target.x.kind()), target.x.device()) {
-        (Some(storage), tch::Device::Cuda(card)) => Ok((storage, card)),
+        (Some(storage), tch::Device::Cuda(card)) => Ok((storage, narrow_slots(target.state) as u32, card)),
         _ => Err(Fault::new("P015", Exit::Bug, format!("`{}` is not on a card", target.name))),
     }
 }

@@ -15,7 +15,7 @@ pub const EMULATION: &str = include_str!("emulation.h");
 /// Threads per block on a card.
 pub const THREADS: u32 = 256;
 
-/// How parameter, gradient and state lie in memory.
+/// How parameter, gradient and state lie in memory; slots in bf16 are a [`Shape`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Storage {
     /// All f32.
@@ -68,6 +68,8 @@ pub struct Shape {
     pub storage: Storage,
     /// Places in the state record, at least one.
     pub slots: usize,
+    /// Slots that lie in bf16, as bits.
+    pub narrow: u32,
     /// Nodes of the tape whose values are handed over, in order.
     pub scalars: Vec<u32>,
     /// Sums that the rule takes.
@@ -82,7 +84,12 @@ impl Shape {
         let sums = nodes.iter().filter(|node| node.operation() == Some(Op::OutSum)).count();
         let reads_numel = nodes.iter().any(|node| node.operation() == Some(Op::Step) && node.bits == 1);
         let slots = places(nodes, &[Op::State, Op::OutState]).checked_ilog2().map_or(1, |last| last as usize + 1);
-        Shape { storage, slots, scalars: tape::lifted(nodes), sums, reads_numel }
+        Shape { storage, slots, narrow: 0, scalars: tape::lifted(nodes), sums, reads_numel }
+    }
+
+    /// With the slots of these bits in bf16.
+    pub fn with_narrow(self, narrow: u32) -> Shape {
+        Shape { narrow, ..self }
     }
 
     /// Bytes of one `Row` of `launch.cu`.
@@ -109,6 +116,7 @@ pub fn source(nodes: &[Node], shape: &Shape, threads: u32) -> String {
         ("SLOTS", shape.slots.to_string()),
         ("READ", format!("{read}u")),
         ("WRITTEN", format!("{written}u")),
+        ("NARROW", format!("{}u", shape.narrow)),
         ("SCALARS", shape.scalars.len().max(1).to_string()),
         ("SUMS", shape.sums.to_string()),
         ("PACK", shape.storage.pack().to_string()),

@@ -42,9 +42,9 @@ impl Elementwise for ExampleRule {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
-        // The momentum scales with the gradient to the power of one; the host carries state over by that.
-        State { exp_avg: Slot::zeros().degree(1) }
+    fn state(h: &Hyper<f64>) -> State<Slot> {
+        // It scales with the gradient to the power of one, by which the host carries it over; a step keeps beta of it.
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta) }
     }
 
     fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {

@@ -40,9 +40,9 @@ impl Optimizer for ExampleRule {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         // The momentum scales with the gradient to the power of one; the host carries state over by that.
-        State { exp_avg: Slot::zeros().degree(1) }
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta) }
     }
 
     fn accepts(shape: &[i64]) -> Result<()> {

@@ -47,9 +47,9 @@ impl Reducing for ExampleRule {
         }
     }
 
-    fn state(_: &Hyper<f64>) -> State<Slot> {
+    fn state(h: &Hyper<f64>) -> State<Slot> {
         // The momentum is of gradients brought to one size, so it does not scale with the gradient.
-        State { exp_avg: Slot::zeros().degree(0) }
+        State { exp_avg: Slot::zeros().degree(0).decay(h.beta) }
     }
 
     fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {

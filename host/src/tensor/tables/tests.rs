@@ -416,8 +416,14 @@ fn tables_are_append_only() {
             }
         }
     }
-    for alias in ["Handle", "Unary", "Binary"] {
-        let text = source("host_tables.rs");
+    for (file, alias) in [
+        ("host_tables.rs", "Handle"),
+        ("host_tables.rs", "Unary"),
+        ("host_tables.rs", "Binary"),
+        ("plugin_tables.rs", "NarrowEntry"),
+        ("plugin_tables.rs", "NarrowKernel"),
+    ] {
+        let text = source(file);
         list.push_str(text.lines().find(|line| line.starts_with(&format!("pub type {alias} "))).unwrap());
         list.push('\n');
     }

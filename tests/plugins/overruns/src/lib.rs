@@ -1,10 +1,10 @@
 //! Gradient descent whose f32 kernel writes one element behind a whole tensor: seen by the guards around it alone.
-//! Safe Rust cannot do this, so the table is made by hand: the sdk's, with another kernel.
+//! Safe Rust cannot do this, so the table is made by hand: the sdk's, with another kernel, and as long as one of ABI 1.0.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
-use sdk::abi::{KernelCall, RuleTable, TableHeader};
+use sdk::abi::{KernelCall, RuleTable, Table, TableHeader};
 use sdk::abi_stable::prefix_type::PrefixTypeTrait;
 use sdk::abi_stable::std_types::RStr;
 use sdk::*;
@@ -18,20 +18,29 @@ pub struct Hyper<T> {
     lr: T,
 }
 
+/// Its state: the gradient it saw last, which nothing reads.
+#[derive(Record)]
+pub struct State<T> {
+    last_grad: T,
+}
+
 impl Elementwise for Overruns {
     type Hyper<T: Copy> = Hyper<T>;
-    type State<T: Copy> = Nothing<T>;
+    type State<T: Copy> = State<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper { lr: knob(1e-2, 0.0..=1.0, "step size") }
     }
 
-    fn state(_: &Hyper<f64>) -> Nothing<Slot> {
-        Nothing::default()
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { last_grad: Slot::zeros().degree(1).decay(0.0) }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
-        move |x, g, _| x - h.lr * g
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+        move |x, g, state| {
+            state.last_grad = g;
+            x - h.lr * g
+        }
     }
 }
 
@@ -56,10 +65,22 @@ extern "C" fn get_table(id: RStr<'_>, label: RStr<'_>) -> usize {
     let table = TABLE.get_or_init(|| {
         // SAFETY: the sdk's table of this id, which lives as long as the process.
         let sound = unsafe { &*std::ptr::with_exposed_provenance::<RuleTable>(address) };
-        let header = TableHeader { ..sound.header };
-        let RuleTable { slots, record, update_f64, update_bf16, .. } = *sound;
+        // As long as a table of the first sdk: it ends before state in bf16.
+        let header = TableHeader { struct_size: RuleTable::PUBLISHED, ..sound.header };
+        let RuleTable { slots, record, update_f64, update_bf16, narrow, update_f32_narrow, update_bf16_narrow, .. } =
+            *sound;
         SOUND.get_or_init(|| sound.update_f32);
-        RuleTable { header, slots, record, update_f32: overrun, update_f64, update_bf16 }
+        RuleTable {
+            header,
+            slots,
+            record,
+            update_f32: overrun,
+            update_f64,
+            update_bf16,
+            narrow,
+            update_f32_narrow,
+            update_bf16_narrow,
+        }
     });
     (&raw const *table).expose_provenance()
 }
