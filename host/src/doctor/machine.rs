@@ -1,4 +1,5 @@
 //! What this process stands on: the program itself, libtorch, the processor.
+//! Starts nothing: what could end the process is looked at by children.
 
 use crate::{
     fault::{Exit, Fault},
