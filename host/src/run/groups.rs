@@ -74,7 +74,10 @@ impl GroupRecord {
             self.optimizer.clone(),
             self.tensors.to_string(),
             self.parameters.to_string(),
-            self.state_bytes.to_string(),
+            match &self.state_format {
+                Some(formats) => format!("{} ({formats})", self.state_bytes),
+                None => self.state_bytes.to_string(),
+            },
             shown(own[0]),
             shown(own[1]),
             others.join(", "),
@@ -96,6 +99,7 @@ mod tests {
             parameters: 12,
             hyper: hyper.map(|(name, value, source)| (name.into(), value.into(), source.into())).to_vec(),
             state_bytes: 96,
+            state_format: None,
         };
         let cells = GroupRecord::of(&row).cells();
         let expected = ["*", "adamw", "2", "12", "96", "0.1 (flag)", "-", "beta1=0.9 (plugin), eps=1e-8 (registry)"];

@@ -7,9 +7,7 @@
 
 use core::mem::MaybeUninit;
 
-use super::{
-    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, held, is_narrow, now, room, slot_in,
-};
+use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, held, is_narrow, now, room, slot_in};
 use crate::Record;
 use crate::abi::MeasureCall;
 use crate::rule::Kernel;
