@@ -99,10 +99,19 @@ mod tests {
             parameters: 12,
             hyper: hyper.map(|(name, value, source)| (name.into(), value.into(), source.into())).to_vec(),
             state_bytes: 96,
-            state_format: None,
+            narrow: (vec!["exp_avg".into()], Vec::new()),
         };
         let cells = GroupRecord::of(&row).cells();
-        let expected = ["*", "adamw", "2", "12", "96", "0.1 (flag)", "-", "beta1=0.9 (plugin), eps=1e-8 (registry)"];
+        let expected = [
+            "*",
+            "adamw",
+            "2",
+            "12",
+            "96 (bf16: exp_avg)",
+            "0.1 (flag)",
+            "-",
+            "beta1=0.9 (plugin), eps=1e-8 (registry)",
+        ];
         assert_eq!(cells, expected);
         assert_eq!(cells.len(), HEAD.len());
     }

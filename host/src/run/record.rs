@@ -267,6 +267,7 @@ mod tests {
                 tensors: 2,
                 parameters: 12,
                 state_bytes: 48,
+                state_format: None,
                 hyper: vec![HyperRecord { name: "lr".into(), value: "0.1".into(), source: "flag".into() }],
             }],
             seed: u64::MAX,
