@@ -121,6 +121,7 @@ mod tests {
                 bpb: None,
                 lr: 0.1,
                 grad_norm,
+                passes: 1,
                 tokens: step,
                 tokens_per_second: 1.0,
                 milliseconds: 1.0,

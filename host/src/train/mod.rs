@@ -5,6 +5,7 @@
 
 mod ledger;
 mod lineage;
+mod operate;
 pub mod prepare;
 mod progress;
 pub mod step;
