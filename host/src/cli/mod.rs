@@ -6,6 +6,7 @@ pub mod args;
 mod config_show;
 mod describe;
 mod list;
+mod plan;
 pub mod plugin_args;
 mod plugin_new;
 mod plugin_verbs;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
     match cli.verb {
         Some(Verb::Train(flags)) => train::train(&flags, invocation),
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
+        Some(Verb::Plan(flags)) => plan::plan(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Describe(flags)) => {
             let registry = find(&flags.registry)?;

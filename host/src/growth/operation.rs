@@ -1,7 +1,7 @@
 //! One architecture operation of the schedule: its plugin and its hyper-parameters.
 //! Does not know when it fires; that is `schedule.rs`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use abi_stable::std_types::RSlice;
 use sdk::abi::{Network, NetworkPlan};
@@ -9,7 +9,7 @@ use sdk::abi::{Network, NetworkPlan};
 use crate::{
     config::settings::{HyperValue, OperationSettings},
     fault::{Exit, Fault, Faults},
-    registry::{Catalogue, Kind, Loaded},
+    registry::{self, Catalogue, Kind, Loaded},
 };
 
 /// An operation that can be planned.
@@ -77,4 +77,13 @@ fn value_name(loaded: &Loaded) -> String {
     let first = || loaded.schema().first().map(|hyper| hyper.name.to_string());
     let own = loaded.hyper_index("value").map(|_| "value".to_string());
     own.or_else(first).unwrap_or_else(|| "value".to_string())
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        self.loaded.schema().iter().zip(&self.hyper).try_for_each(|(schema, value)| {
+            write!(f, " {}={}", schema.name, registry::hyper::text(schema, *value))
+        })
+    }
 }

@@ -1,13 +1,13 @@
 //! Which operation is next, and where the schedule stands: first in, first out.
 //! Changes no network.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use sdk::abi::Network;
 
-use super::{HyperOp, LiveHyper, Operation, apply, trigger::Trigger};
+use super::{HyperOp, LiveHyper, Operation, apply, hyper_ops::Takes, trigger::Trigger};
 use crate::{
     config::{
         Settings,
@@ -56,6 +56,16 @@ impl Entry {
         match &self.action {
             Action::Hyper(op, _) => op.name,
             Action::Network(operation) => operation.name(),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.action {
+            Action::Hyper(op, _) if op.takes == Takes::Nothing => f.write_str(op.name),
+            Action::Hyper(op, value) => write!(f, "{} {}", op.name, plain(*value)),
+            Action::Network(operation) => write!(f, "{operation}"),
         }
     }
 }

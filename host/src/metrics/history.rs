@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use super::{
     trajectory::Trajectory,
-    writer::{FILE, lines},
+    writer::{FILE, Line, lines},
 };
 use crate::fault::{Exit, Fault};
 
@@ -16,6 +16,19 @@ pub struct History {
     pub train: Vec<TrainPoint>,
     /// Evaluations.
     pub val: Vec<ValPoint>,
+    /// Scheduled operations that were done or failed.
+    pub operations: Vec<OperationPoint>,
+}
+
+/// What became of a scheduled operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationPoint {
+    /// Steps done before it.
+    pub step: u64,
+    /// Its name.
+    pub name: String,
+    /// What it changed, or why it failed.
+    pub outcome: String,
 }
 
 /// What is drawn of a step.
@@ -73,7 +86,7 @@ impl History {
                     history.train.push(TrainPoint { step, loss, grad_norm, lr });
                 }
                 "eval" => history.val.push(ValPoint { step, loss: float("val_loss")?, bpb: float("val_bpb")? }),
-                _ => {}
+                _ => history.operations.extend(operation(&line)),
             }
         }
         Ok(history)
@@ -88,6 +101,11 @@ impl History {
         trajectory
     }
 
+    /// Step and name of every operation that was done or failed.
+    pub fn marks(&self) -> Vec<(u64, String)> {
+        self.operations.iter().map(|one| (one.step, one.name.clone())).collect()
+    }
+
     /// Step and loss of training.
     pub fn train_loss(&self) -> Vec<(u64, f64)> {
         self.train.iter().map(|point| (point.step, point.loss)).collect()
@@ -97,6 +115,17 @@ impl History {
     pub fn val_loss(&self) -> Vec<(u64, f64)> {
         self.val.iter().map(|point| (point.step, point.loss)).collect()
     }
+}
+
+/// What an event's line tells of an operation that was done or failed.
+fn operation(line: &Line) -> Option<OperationPoint> {
+    let text = |name: &str| line.members.get(name).and_then(|value| value.as_str());
+    let outcome = match text("event")? {
+        "operation_success" => format!("{} → {}", text("old")?, text("new")?),
+        "operation_error" => format!("failed: {}", text("reason")?),
+        _ => return None,
+    };
+    Some(OperationPoint { step: line.step, name: text("name")?.to_string(), outcome })
 }
 
 #[cfg(test)]

@@ -70,7 +70,12 @@ impl Trainer {
         while let Some(entry) = self.schedule.due(step, self.progress.val_loss()) {
             let number = self.schedule.position().done;
             let name = entry.name();
-            ledger.operation(step, number, name, &OperationEvent::Start { note: entry.note.as_deref().unwrap_or("") })?;
+            ledger.operation(
+                step,
+                number,
+                name,
+                &OperationEvent::Start { note: entry.note.as_deref().unwrap_or("") },
+            )?;
             match self.change(&entry) {
                 Ok((old, new)) => {
                     ledger.operation(step, number, name, &OperationEvent::Success { old: &old, new: &new })?;

@@ -65,10 +65,12 @@ impl Trainer {
         let thaws = !settings.schedule.is_empty();
         let projections = Projections::plan(&settings.projection, &prepared.catalogue, parameters, thaws);
         let projections = faults.take(projections);
-        let schedule = faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
+        let schedule =
+            faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
         let network = growth::network(parameters, &model.facts());
         let hyper = LiveHyper::of(&settings);
-        let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network, &hyper, &settings)).is_some());
+        let schedule =
+            schedule.filter(|schedule| faults.take(schedule.rehearse(&network, &hyper, &settings)).is_some());
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
@@ -176,8 +178,7 @@ impl Trainer {
             ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
             // the last step is evaluated on the whole text, below
             let evaluate_now = is_due(self.progress.step, self.progress.hyper.eval_every) && self.progress.step < steps;
-            let is_best =
-                if evaluate_now { self.evaluate(self.windows(), ledger)?.1 } else { false };
+            let is_best = if evaluate_now { self.evaluate(self.windows(), ledger)?.1 } else { false };
             let every = self.settings.run.checkpoint_every;
             if every > 0 && (is_best || is_due(self.progress.step, every)) && self.progress.step < steps {
                 self.save(ledger, is_best)?;
@@ -248,7 +249,11 @@ impl Trainer {
     }
 
     /// Evaluates, and says whether it is the best so far.
-    pub(super) fn evaluate(&mut self, windows: Option<usize>, ledger: &mut Ledger) -> Result<(Evaluation, bool), Fault> {
+    pub(super) fn evaluate(
+        &mut self,
+        windows: Option<usize>,
+        ledger: &mut Ledger,
+    ) -> Result<(Evaluation, bool), Fault> {
         let evaluation = self.at_eval_weights(|model, corpus| evaluate(model, corpus, windows))?;
         if !evaluation.loss.is_finite() {
             let text = format!("the validation loss after step {} is {}", self.progress.step, evaluation.loss);

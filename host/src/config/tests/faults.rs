@@ -245,7 +245,10 @@ fn schedule_files() {
     ] {
         says(Setup::new().file("s.toml", text).flag("schedule", "s.toml"), expected);
     }
-    says(Setup::new().flag("schedule", "none.toml"), &["error[C008]: schedule file `none.toml`", "--schedule none.toml"]);
+    says(
+        Setup::new().flag("schedule", "none.toml"),
+        &["error[C008]: schedule file `none.toml`", "--schedule none.toml"],
+    );
     let twice = format!("schedule_file = \"s.toml\"\n{entry}");
     let setup = Setup::new().file("s.toml", entry).config(&twice);
     says(setup, &["error[C014]: two schedules", "my.toml:1", "file:my.toml:2", "keep one of them"]);
