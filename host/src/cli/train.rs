@@ -316,7 +316,8 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
 
 /// Every operation of the run that was done or failed.
 fn operation_table(history: &History) -> metrics::Table {
-    let row = |one: &metrics::history::OperationPoint| vec![one.step.to_string(), one.name.clone(), one.outcome.clone()];
+    let row =
+        |one: &metrics::history::OperationPoint| vec![one.step.to_string(), one.name.clone(), one.outcome.clone()];
     let head = ["after step", "operation", "outcome"].map(String::from).to_vec();
     metrics::Table { head, rows: history.operations.iter().map(row).collect() }
 }

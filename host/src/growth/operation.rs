@@ -82,8 +82,10 @@ fn value_name(loaded: &Loaded) -> String {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
-        self.loaded.schema().iter().zip(&self.hyper).try_for_each(|(schema, value)| {
-            write!(f, " {}={}", schema.name, registry::hyper::text(schema, *value))
-        })
+        self.loaded
+            .schema()
+            .iter()
+            .zip(&self.hyper)
+            .try_for_each(|(schema, value)| write!(f, " {}={}", schema.name, registry::hyper::text(schema, *value)))
     }
 }

@@ -182,7 +182,13 @@ mod tests {
     #[test]
     fn all_curves_are_drawn() {
         let (train, val) = (falling(5000), falling(5));
-        let plot = LossPlot { title: "lion <7> & \"co\"", train: &train, val: &val, floor: Some(0.05), marks: &[(7, "change_lr".into())] };
+        let plot = LossPlot {
+            title: "lion <7> & \"co\"",
+            train: &train,
+            val: &val,
+            floor: Some(0.05),
+            marks: &[(7, "change_lr".into())],
+        };
         let svg = plot.svg().unwrap();
         assert_well_formed(&svg);
         for color in ["#96B4D7", "#1F61A5", "#C8501E", "#3C8246"] {
