@@ -320,3 +320,16 @@ fn a_plan_tells_the_network_and_its_cost_after_each_operation_and_the_report_mar
     }
     assert!(plot.contains("change_batch_size") && plot.contains("freeze-layer"));
 }
+
+#[test]
+fn the_page_lists_every_operation_of_the_host_and_no_other() {
+    let page = fs::read_to_string(support::repository().join("docs/schedules.md")).unwrap();
+    let rows =
+        page.lines().filter(|line| ["| `change_", "| `set_", "| `reset_"].iter().any(|head| line.starts_with(head)));
+    let named = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    let mut named: Vec<&str> = named.collect();
+    let mut known: Vec<&str> = host::growth::HYPER_OPS.iter().map(|op| op.name).collect();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+}
