@@ -77,7 +77,7 @@ const ABORTS: &[Abort] = &[
         env: &[],
         code: 4,
         says: &[
-            "arch-op label `freeze-layr` is not in the registry",
+            "operation `freeze-layr` is neither the host's nor an arch-op label of the registry",
             "did you mean `freeze-layer`?",
             "operation.toml:",
         ],

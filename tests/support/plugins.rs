@@ -20,8 +20,18 @@ const PLUGINS: [&str; 10] = [
     "arch-ops",
 ];
 /// Packages of the plugins that must be refused or contained.
-const FIXTURES: [&str; 9] =
-    ["fails", "future", "future-major", "links-libtorch", "mislabelled", "misbehaves", "overruns", "panics", "twin"];
+const FIXTURES: [&str; 10] = [
+    "fails",
+    "fails-late",
+    "future",
+    "future-major",
+    "links-libtorch",
+    "mislabelled",
+    "misbehaves",
+    "overruns",
+    "panics",
+    "twin",
+];
 
 /// The folder with the registry's plugins, built once per test binary.
 pub fn plugins() -> &'static Path {

@@ -72,6 +72,11 @@ pub enum Verb {
     /// Evaluate a network before its first step: what `preflight` starts
     #[command(hide = true)]
     EvaluateStart(Box<EvaluateStartFlags>),
+    /// Print the schedule of operations: the network, its memory and its cost after each
+    #[command(after_help = "Examples:
+  host plan --config my.toml
+  host plan --preset nanogpt-cpu --schedule grow.toml --json")]
+    Plan(Box<PlanFlags>),
     /// Print text that a trained network writes
     #[command(after_help = "Examples:
   host sample runs/my-run
@@ -164,6 +169,20 @@ pub struct TrainFlags {
     /// Check everything, print what would be trained, and stop before anything is trained or written
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Flags of `host plan`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlanFlags {
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+    /// Knobs.
+    #[command(flatten)]
+    pub knobs: KnobFlags,
+    /// Registry.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
 }
 
 /// What `--resume` continues.

@@ -12,6 +12,7 @@ pub mod doctor_args;
 mod generate;
 pub mod generate_args;
 mod list;
+mod plan;
 pub mod plugin_args;
 mod plugin_new;
 mod plugin_verbs;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         Some(Verb::Resume(flags)) => train::resume(&flags, invocation),
         Some(Verb::Preflight(flags)) => preflight::preflight(&flags, invocation),
         Some(Verb::EvaluateStart(flags)) => preflight::evaluate_start(&flags, invocation),
+        Some(Verb::Plan(flags)) => plan::plan(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
         Some(Verb::Compare(flags)) => compare::compare(&flags),
         Some(Verb::Describe(flags)) => {

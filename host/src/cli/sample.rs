@@ -27,6 +27,7 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
     let device = device::open(settings.device)?;
     let mut model = Gpt::new(&settings.model, tokenizer.vocab_size(), settings.seed, settings.format, device)?;
     model.load(&snapshot.model)?;
+    model.set_lora_alpha(progress.hyper.lora_alpha);
     let text = generate(
         &model,
         &tokenizer,

@@ -30,7 +30,7 @@ use crate::{
         record::{LabelRecord, RegistryRecord, ResultRecord, Versions},
     },
     sample::{Sampling, generate},
-    train::{Ledger, Prepared, Terms, Trainer, prepare},
+    train::{Ledger, Prepared, Terms, Trainer, forecast, prepare},
 };
 
 /// Where a run directory is made if none is named.
@@ -130,7 +130,7 @@ fn dry_run(prepared: &Prepared, start: &Start) -> anyhow::Result<Exit> {
     {
         trainer.restore(checkpoint::load(&checkpoint)?)?;
     }
-    announce(prepared, &trainer, &trainer.groups(), &screen);
+    announce(prepared, &trainer, &trainer.groups(), &screen)?;
     stdout::print(&config_toml(&prepared.resolved.settings)).map(|()| Exit::Ok)
 }
 
@@ -145,7 +145,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let groups = trainer.groups();
     let (directory, record) = match &start {
         Start::New(path) => {
-            announce(prepared, &trainer, &groups, &screen);
+            announce(prepared, &trainer, &groups, &screen)?;
             begin(prepared, &trainer, &groups, path.as_deref(), invocation)?
         }
         Start::From { directory, named } => {
@@ -162,7 +162,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
                 checkpoint::go_on_from(&directory, trainer.progress().step)?;
             }
             record.resume(trainer.progress().step, invocation.argv.clone());
-            announce(prepared, &trainer, &groups, &screen);
+            announce(prepared, &trainer, &groups, &screen)?;
             (directory, record)
         }
     };
@@ -309,7 +309,7 @@ fn record(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], invocatio
 }
 
 /// What will be trained, before it is.
-fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen: &Screen) {
+fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen: &Screen) -> anyhow::Result<()> {
     let corpus = trainer.corpus();
     let settings = &prepared.resolved.settings;
     screen.line(&format!(
@@ -335,6 +335,19 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
         table.add_row(row);
     }
     screen.line(&table.to_string());
+    if !settings.schedule.is_empty() {
+        let rows = trainer.forecast(prepared)?.iter().map(forecast::Stage::row).collect();
+        screen.line(&format!("schedule:\n{}", stdout::table(&forecast::HEAD, rows).trim_end()));
+    }
+    Ok(())
+}
+
+/// Every operation of the run that was done or failed.
+fn operation_table(history: &History) -> metrics::Table {
+    let row =
+        |one: &metrics::history::OperationPoint| vec![one.step.to_string(), one.name.clone(), one.outcome.clone()];
+    let head = ["after step", "operation", "outcome"].map(String::from).to_vec();
+    metrics::Table { head, rows: history.operations.iter().map(row).collect() }
 }
 
 fn group_rows(groups: &[GroupRow]) -> Vec<Vec<String>> {
@@ -367,7 +380,8 @@ fn finish(
     let title = format!("{}, seed {}, {} steps", settings.optimizer.label, settings.seed, settings.train.steps);
     // the floor in the unit of the plot, nats per token
     let floor_loss = floor.map(|bpb| bpb * std::f64::consts::LN_2 * last.bytes as f64 / last.tokens as f64);
-    let plot = LossPlot { title: &title, train: &train_loss, val: &val_loss, floor: floor_loss }.svg();
+    let marks = history.marks();
+    let plot = LossPlot { title: &title, train: &train_loss, val: &val_loss, floor: floor_loss, marks: &marks }.svg();
     if let Some(svg) = &plot {
         ledger.directory.write("plots/loss.svg", svg.as_bytes())?;
     }
@@ -385,6 +399,7 @@ fn finish(
         results: results.clone(),
         plot,
         sample: sample.clone(),
+        operations: operation_table(&history),
         groups: metrics::Table { head: groups::HEAD.map(String::from).to_vec(), rows: group_rows(groups) },
         settings: prepared
             .resolved

@@ -28,6 +28,8 @@ pub struct Document<'a> {
     pub place: &'a dyn Fn(usize) -> String,
     /// Relative paths in the text are relative to this absolute folder.
     pub base: &'a Path,
+    /// The array that alone may stand in it; none where every key may.
+    pub only: Option<&'static str>,
 }
 
 struct Walk<'a> {
@@ -69,6 +71,13 @@ impl Walk<'_> {
                 prefix => format!("{prefix}.{}", name.get_ref()),
             };
             let line = self.line(name.span().start);
+            if let Some(only) = self.document.only.filter(|only| prefix.is_empty() && *only != key) {
+                let fault = faults::fault(faults::UNKNOWN_KEY, format!("unknown key `{key}`"))
+                    .at(self.place(line, &key, value))
+                    .hint(format!("this file holds [[{only}]] entries alone; settings go to `--config FILE`"));
+                self.found.push((line, fault));
+                continue;
+            }
             let array = ARRAYS.into_iter().find(|array| *array == key);
             match value.get_ref() {
                 DeValue::Array(entries) if array.is_some_and(|_| entries.iter().all(is_table)) => {

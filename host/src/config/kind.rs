@@ -39,6 +39,8 @@ pub struct Range {
 }
 
 impl Range {
+    /// Any finite number.
+    pub const FINITE: Range = Range { low: f64::MIN, high: f64::MAX, closed: (true, true) };
     /// From zero on.
     pub const NOT_NEGATIVE: Range = Range { low: 0.0, high: f64::MAX, closed: (true, true) };
     /// Above zero.
@@ -60,6 +62,7 @@ impl Range {
         let low = if self.closed.0 { "at least" } else { "above" };
         let high = if self.closed.1 { "at most" } else { "below" };
         match self.high {
+            f64::MAX if self.low == f64::MIN => "finite".into(),
             f64::MAX => format!("{low} {}", self.low),
             _ => format!("{low} {} and {high} {}", self.low, self.high),
         }

@@ -25,7 +25,7 @@ pub struct Knob {
     pub kind: Kind,
     /// What it means, in one line.
     pub meaning: &'static str,
-    /// Where it lies in [`Settings`]; none for the knobs that choose other sources (`config`, `preset`).
+    /// Where it lies in [`Settings`]; none for the knobs that choose other sources (`config`, `preset`, `schedule_file`).
     pub field: Option<Field>,
 }
 
@@ -171,6 +171,8 @@ const fn up_to(max: u64) -> Kind {
 pub static KNOBS: &[Knob] = &[
     Knob::source("config", Kind::Path, "configuration file").variables(&["CONFIG"]),
     Knob::source("preset", Kind::Text, "embedded preset"),
+    Knob::source("schedule_file", Kind::Path, "file of [[schedule]] entries, which replace those of lower sources")
+        .flag("schedule"),
     Knob::new(
         "seed",
         Kind::ANY,

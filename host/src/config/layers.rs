@@ -54,6 +54,11 @@ impl Layers {
         self.said.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Where the entries of an array begin, by source that has any.
+    pub fn entries(&self, array: &str) -> &[Vec<Source>] {
+        self.arrays.get(array).map_or(&[], Vec::as_slice)
+    }
+
     /// Forgets what `source` said about keys that `which` picks.
     pub fn forget(&mut self, source: impl Fn(&Source) -> bool, which: impl Fn(&str) -> bool) {
         for (_, said) in self.said.iter_mut().filter(|(key, _)| which(key)) {

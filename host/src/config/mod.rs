@@ -2,8 +2,8 @@
 //! Reads no process-wide state: variables and the working directory are handed in.
 //!
 //! Reading order: [`settings`] is the result; [`knobs`] is the one table everything else is made from;
-//! [`schema`] says what a key means; [`variables`], [`mod@file`], [`command_line`] and [`presets`] read one source
-//! each into a layer of [`layers`]; [`resolve()`] merges the layers and [`check`]s the result; [`origin`], [`trace`] and
+//! [`schema`] says what a key means; [`variables`], [`mod@file`], [`command_line`], [`presets`] and [`schedule_file`]
+//! read one source each into a layer of [`layers`]; [`resolve()`] merges the layers and [`check`]s the result; [`origin`], [`trace`] and
 //! [`mod@write`] tell it.
 
 pub mod settings;
@@ -19,6 +19,7 @@ pub mod command_line;
 pub mod file;
 pub mod layers;
 pub mod presets;
+pub mod schedule_file;
 pub mod variables;
 
 pub mod check;

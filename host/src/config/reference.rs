@@ -150,12 +150,16 @@ What happens to gradients before the optimizer, in order. Hyper-parameters by na
 
 ### `[[schedule]]`
 
-Architecture operations, first in, first out. Hyper-parameters by name.
+Operations while the run goes, first in, first out: [schedules.md](../schedules.md). Hyper-parameters of an arch-op by name.
 
 | key | value | meaning |
 |---|---|---|
-| `name` | a label of the registry | needed |
-| `max_wait_steps` | a whole number | needed: fires after this many steps since the operation before it |
+| `name` | an operation of the host, or a label of the registry | needed |
+| `value` | a number | its factor or new value; of an arch-op, its first hyper-parameter |
+| `trigger_loss` | a number, above 0 | fires after an evaluation below it; this or `max_wait_steps` is needed |
+| `max_wait_steps` | a whole number | fires at the latest after this many steps since the operation before it |
+| `reevaluate` | true or false | whether the network is evaluated after it |
+| `on_error` | one of `stop`, `skip` | what becomes of the run where it fails |
 | `note` | text | kept in the event log |
 
 ### `[tags]`

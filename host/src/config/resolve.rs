@@ -13,7 +13,8 @@ use super::{
     layers::{Layers, Merged, array_entry},
     origin::{Origin, Origins, Source, place},
     presets::{PRESETS, Preset},
-    settings::{GroupSettings, HyperValue, OperationSettings, ProjectionSettings, Settings},
+    schedule_file,
+    settings::{GroupSettings, HyperValue, OnError, OperationSettings, ProjectionSettings, Settings},
     value::Value,
     variables::{self, Variables},
 };
@@ -85,9 +86,10 @@ pub fn examine(flags: &Flags, variables: &Variables, cwd: &Path) -> (Resolved, F
     let config_file = read_file(cwd, &mut layers, &mut faults);
     let preset = read_preset(cwd, &mut layers, &mut faults);
     let remark = preset.and_then(|preset| set_aside(preset, &mut layers));
+    let schedule_remark = schedule_file::read(cwd, &mut layers, &mut faults);
 
     let (settings, mut origins) = build(layers.merge(), &mut faults);
-    origins.remarks.extend(remark);
+    origins.remarks.extend(remark.into_iter().chain(schedule_remark));
     let mut resolved = Resolved { settings, origins, config_file, preset: preset.map(|preset| preset.name) };
     check::check(&mut resolved, &mut faults);
     (resolved, faults)
@@ -118,7 +120,7 @@ pub fn for_resume(config: &Path, variables: &Variables, cwd: &Path) -> (Resolved
 pub fn unchanged((told, mut faults): (Resolved, Faults), config: &Path, cwd: &Path) -> (Resolved, Faults) {
     let Some(recorded) = faults.take(recorded(config, cwd)) else { return (told, faults) };
     // where a run is kept is not part of what it is
-    let counts = |key: &str| !matches!(key, "run.dir" | "config" | "preset");
+    let counts = |key: &str| !matches!(key, "run.dir" | "config" | "preset" | "schedule_file");
     let said = |origin: &Origin| origin.source != Source::Default;
     for (key, now) in told.origins.iter().filter(|(key, now)| counts(key) && said(now)) {
         let then = recorded.origins.get(key).and_then(|origin| origin.value.as_ref());
@@ -133,6 +135,15 @@ pub fn unchanged((told, mut faults): (Resolved, Faults), config: &Path, cwd: &Pa
             );
         }
     }
+    let (has, told) = (recorded.settings.schedule.len(), told.settings.schedule.len());
+    if told > 0 && told < has {
+        let message = format!("the run has {has} scheduled operations and cannot be resumed with {told}");
+        faults.push(
+            faults::fault(faults::RESUME_DISAGREES, message)
+                .note("recorded", config.display().to_string())
+                .hint("leave the schedule away to go on with what the run has, or start another run"),
+        );
+    }
     (recorded, faults)
 }
 
@@ -143,7 +154,7 @@ pub fn absolute(base: &Path, path: &Path) -> PathBuf {
 }
 
 /// As people write it: relative to the working directory where it lies below it.
-fn shown(path: &Path, cwd: &Path) -> String {
+pub(super) fn shown(path: &Path, cwd: &Path) -> String {
     path.strip_prefix(cwd).unwrap_or(path).display().to_string()
 }
 
@@ -170,6 +181,7 @@ fn read_file(cwd: &Path, layers: &mut Layers, faults: &mut Faults) -> Option<Pat
         source: &|line| Source::File { path: name.clone(), line },
         place: &|line| format!("{name}:{line}"),
         base: path.parent().unwrap_or(cwd),
+        only: None,
     };
     file::read(&document, layers, faults);
     Some(path)
@@ -194,6 +206,7 @@ fn read_preset(cwd: &Path, layers: &mut Layers, faults: &mut Faults) -> Option<&
         source: &|_| Source::Preset(preset.name.to_owned()),
         place: &|line| format!("preset {}:{line}", preset.name),
         base: cwd,
+        only: None,
     };
     file::read(&document, layers, faults);
     Some(preset)
@@ -336,17 +349,31 @@ fn entries(merged: &Merged, settings: &mut Settings, faults: &mut Faults) {
                 }
                 _ => {
                     let (name, note) = (entry.text("name"), entry.text("note"));
-                    let wait = entry.take("max_wait_steps").map(Value::integer);
+                    let value = entry.take("value").map(Value::number);
+                    let trigger_loss = entry.take("trigger_loss").map(Value::number);
+                    let max_wait_steps = entry.take("max_wait_steps").map(Value::integer);
+                    let reevaluate = entry.take("reevaluate").is_some_and(Value::flag);
+                    let on_error = entry.take("on_error").map_or(OnError::Stop, |word| Choice::named(word.text()));
                     if name.is_none() {
-                        faults.push(entry.missing("`name`").hint("`host --list-arch-ops` lists all"));
+                        let fault = entry.missing("`name`");
+                        faults.push(fault.hint("docs/schedules.md lists the host's; `host --list-arch-ops` the rest"));
                     }
-                    if wait.is_none() {
-                        let fault = entry.missing("`max_wait_steps`");
-                        faults.push(fault.hint("steps since the operation before it"));
+                    if trigger_loss.is_none() && max_wait_steps.is_none() {
+                        let fault = entry.missing("`trigger_loss` and no `max_wait_steps`, so it would never fire");
+                        faults.push(fault.hint("`max_wait_steps = N` fires it N steps after the operation before it"));
                     }
-                    let (name, max_wait_steps) = (name.unwrap_or_default(), wait.unwrap_or_default());
+                    let name = name.unwrap_or_default();
                     let hyper = entry.hyper().collect();
-                    settings.schedule.push(OperationSettings { name, max_wait_steps, note, hyper });
+                    settings.schedule.push(OperationSettings {
+                        name,
+                        value,
+                        trigger_loss,
+                        max_wait_steps,
+                        reevaluate,
+                        on_error,
+                        note,
+                        hyper,
+                    });
                 }
             }
         }

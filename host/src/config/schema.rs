@@ -2,8 +2,8 @@
 //! Does not know which hyper-parameters a plugin has; they are checked against its own schema when it is loaded.
 
 use super::{
-    choice,
-    kind::{Kind, Misfit},
+    choice::{self, ON_ERROR},
+    kind::{Kind, Misfit, Range},
     knobs::{KNOBS, Knob},
     layers::{ARRAYS, array_entry},
     value::Value,
@@ -44,7 +44,11 @@ pub fn expect(key: &str) -> Option<Expect> {
             ("projection", "label" | "pattern") => Some(Expect::Field(Kind::Text)),
             ("projection", "inputs") => None,
             ("schedule", "name" | "note") => Some(Expect::Field(Kind::Text)),
+            ("schedule", "value") => Some(Expect::Field(Kind::Number(Range::FINITE))),
+            ("schedule", "trigger_loss") => Some(Expect::Field(Kind::Number(Range::POSITIVE))),
             ("schedule", "max_wait_steps") => Some(Expect::Field(Kind::ANY)),
+            ("schedule", "reevaluate") => Some(Expect::Field(Kind::Flag)),
+            ("schedule", "on_error") => Some(Expect::Field(Kind::Word(ON_ERROR))),
             ("projection", rest) if rest.strip_prefix("inputs.").is_some_and(|name| !name.is_empty()) => {
                 Some(Expect::Field(Kind::Path))
             }

@@ -228,18 +228,36 @@ pub struct ProjectionSettings {
     pub hyper: BTreeMap<String, HyperValue>,
 }
 
-/// A scheduled operation by name.
+/// A scheduled operation by name. It has a trigger, a wait, or both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OperationSettings {
-    /// Label of an arch-op in the registry.
+    /// A hyper-parameter operation of the host, or the label of an arch-op in the registry.
     pub name: String,
-    /// Fires after this many steps since the operation before it.
-    pub max_wait_steps: u64,
+    /// Its number: a factor, a new value, or the first hyper-parameter of an arch-op.
+    pub value: Option<f64>,
+    /// Fires after an evaluation below this, in nats per token.
+    pub trigger_loss: Option<f64>,
+    /// Fires at the latest after this many steps since the operation before it.
+    pub max_wait_steps: Option<u64>,
+    /// Whether the network is evaluated after it, before the next operation is looked at.
+    pub reevaluate: bool,
+    /// What becomes of the run where it fails.
+    pub on_error: OnError,
     /// Free text, kept in the event log.
     pub note: Option<String>,
-    /// Hyper-parameters.
+    /// Hyper-parameters of an arch-op, by name.
     #[serde(flatten)]
     pub hyper: BTreeMap<String, HyperValue>,
+}
+
+/// What becomes of the run where an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// It ends, with the state before the operation saved.
+    Stop,
+    /// It goes on with the state before the operation.
+    Skip,
 }
 
 /// What is kept.

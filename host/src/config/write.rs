@@ -66,7 +66,16 @@ pub fn annotated(settings: &Settings, comment: impl Fn(&str) -> Option<String>) 
         lines.text.push_str("\n[[schedule]]\n");
         let field = |name: &str| format!("schedule.{index}.{name}");
         lines.optional(&field("name"), "name", Some(&operation.name));
-        lines.line(&field("max_wait_steps"), "max_wait_steps", &operation.max_wait_steps.to_string());
+        let mut number = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                lines.line(&field(name), name, &value.to_toml());
+            }
+        };
+        number("value", operation.value.map(Value::Number));
+        number("trigger_loss", operation.trigger_loss.map(Value::Number));
+        number("max_wait_steps", operation.max_wait_steps.map(Value::Integer));
+        lines.line(&field("reevaluate"), "reevaluate", &operation.reevaluate.to_string());
+        lines.optional(&field("on_error"), "on_error", Some(operation.on_error.name()));
         lines.optional(&field("note"), "note", operation.note.as_deref());
         lines.hyper(&field(""), &operation.hyper);
     }

@@ -1,21 +1,20 @@
-//! One operation of the schedule: its plugin and its hyper-parameters.
+//! One architecture operation of the schedule: its plugin and its hyper-parameters.
 //! Does not know when it fires; that is `schedule.rs`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use abi_stable::std_types::RSlice;
 use sdk::abi::{Network, NetworkPlan};
 
 use crate::{
-    config::settings::OperationSettings,
+    config::settings::{HyperValue, OperationSettings},
     fault::{Exit, Fault, Faults},
-    registry::{Catalogue, Kind, Loaded},
+    registry::{self, Catalogue, Kind, Loaded},
 };
 
 /// An operation that can be planned.
 #[derive(Debug)]
 pub struct Operation {
-    note: Option<String>,
     hyper: Vec<f64>,
     loaded: Arc<Loaded>,
 }
@@ -33,7 +32,12 @@ impl Operation {
         };
         let mut faults = Faults::none();
         let mut hyper = loaded.defaults();
-        for (name, value) in &settings.hyper {
+        let number = settings.value.map(|value| (value_name(loaded), HyperValue::Number(value)));
+        if let Some(name) = number.as_ref().map(|(name, _)| name).filter(|name| settings.hyper.contains_key(*name)) {
+            let text = format!("`value` is `{name}` of `{label}`, which is given too");
+            faults.push(Fault::new("C071", Exit::Registry, text).at(place).hint("keep one of them"));
+        }
+        for (name, value) in number.iter().map(|(name, value)| (name, value)).chain(&settings.hyper) {
             let read = loaded.hyper(name, value).map_err(|unfit| {
                 let fault = Fault::new("C071", Exit::Registry, unfit.message).at(place);
                 unfit.hint.into_iter().fold(fault, Fault::hint)
@@ -43,17 +47,12 @@ impl Operation {
             }
         }
         faults.check()?;
-        Ok(Operation { note: settings.note.clone(), hyper, loaded: loaded.clone() })
+        Ok(Operation { hyper, loaded: loaded.clone() })
     }
 
     /// Its label, as the registry and the plugin both call it.
     pub fn name(&self) -> &str {
         &self.loaded.label
-    }
-
-    /// Free text for the event log.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
     }
 
     /// What becomes of each parameter of this network.
@@ -70,5 +69,23 @@ impl Operation {
                 .note("plugin", text.into_string())
                 .note("library", self.loaded.library.path.display().to_string())
         })
+    }
+}
+
+/// What `value` stands for: the hyper-parameter of that name, else the first one.
+fn value_name(loaded: &Loaded) -> String {
+    let first = || loaded.schema().first().map(|hyper| hyper.name.to_string());
+    let own = loaded.hyper_index("value").map(|_| "value".to_string());
+    own.or_else(first).unwrap_or_else(|| "value".to_string())
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        self.loaded
+            .schema()
+            .iter()
+            .zip(&self.hyper)
+            .try_for_each(|(schema, value)| write!(f, " {}={}", schema.name, registry::hyper::text(schema, *value)))
     }
 }

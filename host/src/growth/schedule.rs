@@ -1,29 +1,84 @@
-//! When each operation fires: first in, first out, each so many steps after the one before it.
+//! Which operation is next, and where the schedule stands: first in, first out.
 //! Changes no network.
+
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use sdk::abi::Network;
 
-use super::{Operation, apply};
+use super::{HyperOp, LiveHyper, Operation, apply, hyper_ops::Takes, trigger::Trigger};
 use crate::{
-    config::settings::OperationSettings,
-    fault::{Exit, Fault, Faults},
-    registry::Catalogue,
+    config::{
+        Settings,
+        settings::{OnError, OperationSettings},
+    },
+    fault::{Exit, Fault, Faults, nearest},
+    registry::{Catalogue, Kind, Registry, hyper::plain},
 };
 
 /// The operations of a run, and how far it has come with them.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     position: Position,
 }
 
+/// One operation of the schedule.
 #[derive(Debug)]
-struct Entry {
-    wait: u64,
-    operation: Operation,
-    place: String,
+pub struct Entry {
+    /// What it does.
+    pub action: Action,
+    /// What it waits for.
+    pub trigger: Trigger,
+    /// Whether the network is evaluated after it.
+    pub reevaluate: bool,
+    /// What becomes of the run where it fails.
+    pub on_error: OnError,
+    /// Free text for the event log.
+    pub note: Option<String>,
+    /// Where it was written.
+    pub place: String,
+}
+
+/// What an operation does.
+#[derive(Debug)]
+pub enum Action {
+    /// Changes a hyper-parameter, by the host.
+    Hyper(&'static HyperOp, f64),
+    /// Changes the network, by a plugin's plan.
+    Network(Operation),
+}
+
+impl Entry {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match &self.action {
+            Action::Hyper(op, _) => op.name,
+            Action::Network(operation) => operation.name(),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.action {
+            Action::Hyper(op, _) if op.takes == Takes::Nothing => f.write_str(op.name),
+            Action::Hyper(op, value) => write!(f, "{} {}", op.name, plain(*value)),
+            Action::Network(operation) => write!(f, "{operation}"),
+        }
+    }
+}
+
+/// What an operation that is still to come leads to.
+#[derive(Debug)]
+pub struct Planned {
+    /// The network after it.
+    pub network: Network,
+    /// The hyper-parameters after it.
+    pub live: LiveHyper,
+    /// Why it will be skipped, where it will.
+    pub skipped: Option<String>,
 }
 
 /// How far a schedule has come; part of every checkpoint.
@@ -36,54 +91,127 @@ pub struct Position {
     pub last_step: u64,
 }
 
+/// Operations that neither the host nor the registry has, and labels of the registry that hide behind one of the host.
+pub fn unknown(settings: &[OperationSettings], registry: &Registry, place: &dyn Fn(&str) -> String) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut known: Vec<&str> = super::HYPER_OPS.iter().map(|op| op.name).collect();
+    for label in known.iter().filter(|name| registry.entry(Kind::ArchOp, name).is_some()) {
+        let text = format!("arch-op `{label}` of the registry has the name of an operation of the host");
+        let fault = Fault::new("R041", Exit::Registry, text).at(registry.path.display().to_string());
+        faults.push(fault.hint("give it another label"));
+    }
+    known.extend(registry.labels(Kind::ArchOp));
+    known.sort_unstable();
+    for (index, one) in settings.iter().enumerate() {
+        let name = one.name.as_str();
+        if name.is_empty() || HyperOp::named(name).is_some() || registry.entry(Kind::ArchOp, name).is_some() {
+            continue;
+        }
+        let text = format!("operation `{name}` is neither the host's nor an arch-op label of the registry");
+        let fault = Fault::new("R001", Exit::Registry, text)
+            .at(place(&format!("schedule.{index}.name")))
+            .note("registry", registry.path.display().to_string())
+            .note("known", known.join(", "));
+        faults.push(match nearest(name, known.iter().copied()) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint("`host --list-arch-ops` lists those of the registry"),
+        });
+    }
+    faults
+}
+
 impl Schedule {
-    /// The operations as written, for a run of `steps` steps.
+    /// The operations as written. `place` says where a key such as `schedule.0.name` was written.
     ///
     /// # Errors
-    /// R001, C070 and C071: all that can be known without a network, together.
-    pub fn plan(settings: &[OperationSettings], catalogue: &Catalogue, steps: u64) -> Result<Schedule, Faults> {
+    /// R001, C070, C071 and C072: all that can be known without a network, together.
+    pub fn plan(
+        settings: &Settings,
+        catalogue: &Catalogue,
+        place: &dyn Fn(&str) -> String,
+    ) -> Result<Schedule, Faults> {
         let mut faults = Faults::none();
-        let place = |(index, one): (usize, &OperationSettings)| format!("schedule[{index}]  name = \"{}\"", one.name);
-        let places: Vec<String> = settings.iter().enumerate().map(place).collect();
-        faults.0.extend(waits(settings.iter().map(|one| one.max_wait_steps).zip(&places), steps));
+        let places: Vec<String> = (0..settings.schedule.len()).map(|i| place(&format!("schedule.{i}.name"))).collect();
+        let waits = settings.schedule.iter().map(|one| one.max_wait_steps.unwrap_or(0));
+        faults.0.extend(beyond(waits.zip(&places), settings.train.steps));
         let mut entries = Vec::new();
-        for (one, place) in settings.iter().zip(places) {
-            if let Some(operation) = faults.take(Operation::new(one, catalogue, &place)) {
-                entries.push(Entry { wait: one.max_wait_steps, operation, place });
+        for (index, (one, written)) in settings.schedule.iter().zip(places).enumerate() {
+            let action = match HyperOp::named(&one.name) {
+                Some(op) => hyper(op, one, &|field| place(&format!("schedule.{index}.{field}")), &written),
+                None => Operation::new(one, catalogue, &written).map(Action::Network),
+            };
+            let trigger = Trigger { loss: one.trigger_loss, wait: one.max_wait_steps };
+            if let Some(action) = faults.take(action) {
+                let (reevaluate, on_error, note) = (one.reevaluate, one.on_error, one.note.clone());
+                entries.push(Arc::new(Entry { action, trigger, reevaluate, on_error, note, place: written }));
             }
         }
         faults.check()?;
         Ok(Schedule { entries, position: Position::default() })
     }
 
-    /// Plans the operations that are still to come, each on what those before it leave of `network`, and carries out
-    /// none: so that one which cannot be done is found before training begins.
+    /// What every operation that is still to come leads to, from this network and these hyper-parameters on; carries
+    /// out none, so that one which cannot be done is found before training begins.
     ///
     /// # Errors
-    /// P002, P030 and P031 of the first operation that cannot be done.
-    pub fn rehearse(&self, network: &Network) -> Result<(), Fault> {
-        let mut network = network.clone();
-        for Entry { operation, place, .. } in self.entries.iter().skip(self.position.done) {
-            let planned = operation.plan(&network).and_then(|plan| apply::planned_network(&network, &plan));
-            network = planned.map_err(|fault| fault.at(place))?;
+    /// C070 where no evaluation can trigger an operation, C072 where a hyper-parameter cannot be changed so, P002, P030
+    /// and P031 where a network cannot; that of an entry with `on_error = "skip"` is none.
+    pub fn rehearse(&self, network: &Network, live: &LiveHyper, settings: &Settings) -> Result<Vec<Planned>, Faults> {
+        let (mut network, mut live) = (network.clone(), live.clone());
+        let mut planned = Vec::new();
+        let mut evaluated = false;
+        for entry in &self.entries[self.position.done..] {
+            if entry.trigger.loss.is_some() && !evaluated && !is_evaluated(live.eval_every, settings.train.steps) {
+                let text = "trigger_loss is looked at after evaluations, and there is none before the last step";
+                let fault = Fault::new("C070", Exit::Config, text).at(&entry.place);
+                let fault = fault.note("train.eval_every", live.eval_every.to_string());
+                return Err(fault.hint("lower train.eval_every, or let the operation wait for steps alone").into());
+            }
+            let mut skipped = None;
+            match &entry.action {
+                Action::Hyper(op, value) => {
+                    let rank = network.fact("lora_rank").unwrap_or(0.0);
+                    let next = op.apply(&live, *value, self.position.last_step, settings, rank);
+                    live = next.map_err(|text| Fault::new("C072", Exit::Config, text).at(&entry.place))?;
+                    for fact in network.facts.iter_mut().filter(|fact| fact.0 == "lora_alpha") {
+                        fact.1 = live.lora_alpha;
+                    }
+                }
+                Action::Network(operation) => {
+                    let next = operation.plan(&network).and_then(|plan| apply::planned_network(&network, &plan));
+                    match next {
+                        Ok(next) => network = next,
+                        Err(fault) if entry.on_error == OnError::Skip => skipped = Some(reason(&fault)),
+                        Err(fault) => return Err(fault.at(&entry.place).into()),
+                    }
+                }
+            }
+            evaluated = entry.reevaluate && skipped.is_none();
+            planned.push(Planned { network: network.clone(), live: live.clone(), skipped });
         }
-        Ok(())
+        Ok(planned)
     }
 
-    /// The operation that fires now that `step` steps are done, if one does. Asked before each step.
-    pub fn due(&self, step: u64) -> Option<&Operation> {
+    /// The operation that fires now that `step` steps are done, if one does. `val_loss` is that of the evaluation at
+    /// this step, where there was one. Asked before each step.
+    pub fn due(&self, step: u64, val_loss: Option<f64>) -> Option<Arc<Entry>> {
         let entry = self.entries.get(self.position.done)?;
-        self.position.is_due(entry.wait, step).then_some(&entry.operation)
+        entry.trigger.fires(step.saturating_sub(self.position.last_step), val_loss).then(|| entry.clone())
     }
 
-    /// The due operation fired with `step` steps done.
+    /// The due operation fired, or was skipped, with `step` steps done.
     pub fn fired(&mut self, step: u64) {
-        self.position = self.position.fired(step);
+        self.position = Position { done: self.position.done + 1, last_step: step };
     }
 
     /// How far it has come.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The operations that are still to come.
+    pub fn left(&self) -> &[Arc<Entry>] {
+        &self.entries[self.position.done..]
     }
 
     /// Goes on from a saved position.
@@ -95,48 +223,71 @@ impl Schedule {
         self.position = *position;
         Ok(())
     }
-
-    /// Operations in the order in which they fire, with the steps done when they do.
-    pub fn operations(&self) -> impl Iterator<Item = (u64, &Operation)> {
-        self.entries.iter().scan(0, |step: &mut u64, entry| {
-            *step = step.saturating_add(entry.wait);
-            Some((*step, &entry.operation))
-        })
-    }
 }
 
-impl Position {
-    /// Whether an operation that waits so long fires now that `step` steps are done.
-    fn is_due(self, wait: u64, step: u64) -> bool {
-        step.saturating_sub(self.last_step) >= wait
-    }
-
-    /// After an operation fired with `step` steps done.
-    fn fired(self, step: u64) -> Position {
-        Position { done: self.done + 1, last_step: step }
-    }
+/// Why something failed, in one line: the fault, and what the plugin said.
+pub fn reason(fault: &Fault) -> String {
+    let plugin = fault.notes.iter().filter(|(name, _)| *name == "plugin").map(|(_, text)| format!(": {text}"));
+    fault.message.clone() + &plugin.collect::<String>()
 }
 
-/// Every wait that is 0, and the first operation that would fire when the run is over.
-fn waits<'a>(waits: impl Iterator<Item = (u64, &'a String)>, steps: u64) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let (mut total, mut beyond) = (0_u64, false);
+/// A line per operation that holds all that decides numbers; compared when a run goes on.
+pub fn lines(settings: &[OperationSettings]) -> Vec<String> {
+    let line = |one: &OperationSettings| {
+        let number = |value: Option<f64>| value.map_or("-".to_string(), plain);
+        let wait = one.max_wait_steps.map_or("-".to_string(), |wait| wait.to_string());
+        let hyper: String = one.hyper.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
+        let (value, loss) = (number(one.value), number(one.trigger_loss));
+        format!(
+            "{} value={value} trigger_loss={loss} max_wait_steps={wait} reevaluate={} on_error={:?}{hyper}",
+            one.name, one.reevaluate, one.on_error
+        )
+    };
+    settings.iter().map(line).collect()
+}
+
+fn hyper(
+    op: &'static HyperOp,
+    one: &OperationSettings,
+    place: &dyn Fn(&str) -> String,
+    written: &str,
+) -> Result<Action, Faults> {
+    let mut faults = Faults::none();
+    for name in one.hyper.keys() {
+        let text = format!("`{}` takes no `{name}`", op.name);
+        let fault = Fault::new("C072", Exit::Config, text).at(place(name));
+        let fields = ["name", "value", "trigger_loss", "max_wait_steps", "reevaluate", "on_error", "note"];
+        faults.push(match nearest(name, fields) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint(format!("an operation of the host has {}", fields.join(", "))),
+        });
+    }
+    let read = op.value(one.value).map_err(|text| {
+        let at = if one.value.is_some() { place("value") } else { written.to_string() };
+        Fault::new("C072", Exit::Config, text).at(at).note("expected", op.expected())
+    });
+    let value = faults.take(read);
+    faults.check()?;
+    Ok(Action::Hyper(op, value.unwrap_or_default()))
+}
+
+/// Whether a run is evaluated before its last step.
+fn is_evaluated(every: u64, steps: u64) -> bool {
+    every > 0 && every < steps
+}
+
+/// The first operation that would fire when the run is over, were no loss to trigger any.
+fn beyond<'a>(waits: impl Iterator<Item = (u64, &'a String)>, steps: u64) -> Option<Fault> {
+    let mut total = 0_u64;
     for (wait, place) in waits {
-        if wait == 0 {
-            let fault =
-                Fault::new("C070", Exit::Config, "max_wait_steps = 0: an operation waits for at least one step");
-            faults.push(fault.at(place));
-        }
         total = total.saturating_add(wait);
-        if total >= steps && !beyond {
-            beyond = true;
+        if total >= steps {
             let text = format!("the operation would fire after step {total}, but the run ends with step {steps}");
-            faults.push(
-                Fault::new("C070", Exit::Config, text).at(place).hint("waits add up, from the first operation on"),
-            );
+            let fault = Fault::new("C070", Exit::Config, text).at(place);
+            return Some(fault.hint("waits add up, from the first operation on"));
         }
     }
-    faults
+    None
 }
 
 fn fits(position: Position, operations: usize) -> Result<(), Fault> {
@@ -154,42 +305,62 @@ mod tests {
 
     #[test]
     fn waits_add_up_and_end_before_the_run_does() {
-        let table: [(&[u64], u64, &[&str]); 7] = [
-            (&[], 0, &[]),
-            (&[1], 2, &[]),
-            (&[3, 4, 2], 10, &[]),
-            (&[10], 10, &["after step 10, but the run ends with step 10"]),
-            (&[3, 7, 1], 10, &["after step 10"]),
-            (&[0, 5], 10, &["max_wait_steps = 0"]),
-            (&[0, u64::MAX, 5], 10, &["max_wait_steps = 0", "but the run ends"]),
+        let table: [(&[u64], u64, Option<&str>); 7] = [
+            (&[], 1, None),
+            (&[0, 0], 1, None),
+            (&[1], 2, None),
+            (&[3, 4, 2], 10, None),
+            (&[10], 10, Some("after step 10, but the run ends with step 10")),
+            (&[3, 7, 1], 10, Some("after step 10")),
+            (&[0, u64::MAX, 5], 10, Some("but the run ends")),
         ];
         for (given, steps, expected) in table {
             let place = String::from("schedule[0]");
-            let found = waits(given.iter().map(|&wait| (wait, &place)), steps);
-            assert_eq!(found.len(), expected.len(), "{given:?}: {found:?}");
-            for (fault, part) in found.iter().zip(expected) {
-                assert!(fault.message.contains(part) && fault.place.is_some(), "{fault}");
-            }
+            let found = beyond(given.iter().map(|&wait| (wait, &place)), steps);
+            assert_eq!(found.is_some(), expected.is_some(), "{given:?}: {found:?}");
+            assert!(found.is_none_or(|fault| fault.message.contains(expected.unwrap_or_default())), "{given:?}");
         }
     }
 
-    /// Each waits from when the one before it fired, wherever the run was interrupted.
+    fn schedule(triggers: &[(Option<f64>, Option<u64>)]) -> Schedule {
+        let op = HyperOp::named("change_lr").unwrap();
+        let entry = |&(loss, wait): &(Option<f64>, Option<u64>)| Entry {
+            action: Action::Hyper(op, 1.0),
+            trigger: Trigger { loss, wait },
+            reevaluate: false,
+            on_error: OnError::Stop,
+            note: None,
+            place: String::new(),
+        };
+        Schedule { entries: triggers.iter().map(|one| Arc::new(entry(one))).collect(), position: Position::default() }
+    }
+
+    /// Evaluations by step, and when each operation fires, wherever the run is interrupted.
     #[test]
     fn operations_fire_one_after_the_other() {
-        let waits = [3, 4, 1];
-        for interrupted in 0..10 {
-            let (mut position, mut fired) = (Position::default(), Vec::new());
-            for step in 0..10 {
-                if step == interrupted {
-                    let saved = serde_json::to_string(&position).unwrap();
-                    position = serde_json::from_str(&saved).unwrap();
+        let table: [(&[(Option<f64>, Option<u64>)], &[(u64, f64)], &[u64]); 5] = [
+            (&[(None, Some(3)), (None, Some(4)), (None, Some(1))], &[], &[3, 7, 8]),
+            (&[(None, Some(0)), (None, Some(0))], &[], &[0, 0]),
+            (&[(Some(2.0), Some(6)), (None, Some(2))], &[(4, 1.0)], &[4, 6]),
+            (&[(Some(2.0), Some(6)), (Some(1.5), Some(2))], &[(4, 1.0), (8, 9.0)], &[4, 4]),
+            (&[(Some(2.0), None), (None, Some(1))], &[(4, 3.0), (8, 1.0)], &[8, 9]),
+        ];
+        for (triggers, evaluations, expected) in table {
+            for interrupted in 0..10 {
+                let (mut schedule, mut fired) = (schedule(triggers), Vec::new());
+                for step in 0..10 {
+                    if step == interrupted {
+                        let saved = serde_json::to_string(&schedule.position()).unwrap();
+                        schedule.restore(&serde_json::from_str(&saved).unwrap()).unwrap();
+                    }
+                    let val_loss = evaluations.iter().find(|(at, _)| *at == step).map(|(_, loss)| *loss);
+                    while schedule.due(step, val_loss).is_some() {
+                        fired.push(step);
+                        schedule.fired(step);
+                    }
                 }
-                while waits.get(position.done).is_some_and(|&wait| position.is_due(wait, step)) {
-                    fired.push((position.done, step));
-                    position = position.fired(step);
-                }
+                assert_eq!(fired, expected, "{triggers:?}");
             }
-            assert_eq!(fired, [(0, 3), (1, 7), (2, 8)]);
         }
     }
 
@@ -200,7 +371,7 @@ mod tests {
         }
         let mut empty = Schedule::default();
         assert!(empty.restore(&Position { done: 1, last_step: 4 }).is_err());
-        assert!(empty.restore(&Position::default()).is_ok() && empty.due(1000).is_none());
+        assert!(empty.restore(&Position::default()).is_ok() && empty.due(1000, None).is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use super::{
     trajectory::Trajectory,
-    writer::{FILE, lines},
+    writer::{FILE, Line, lines},
 };
 use crate::fault::{Exit, Fault};
 
@@ -18,6 +18,19 @@ pub struct History {
     pub val: Vec<ValPoint>,
     /// Hashes, at every checkpoint and at the end. Runs of older versions have none.
     pub hashes: Vec<HashPoint>,
+    /// Scheduled operations that were done or failed.
+    pub operations: Vec<OperationPoint>,
+}
+
+/// What became of a scheduled operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationPoint {
+    /// Steps done before it.
+    pub step: u64,
+    /// Its name.
+    pub name: String,
+    /// What it changed, or why it failed.
+    pub outcome: String,
 }
 
 /// What is drawn of a step.
@@ -95,7 +108,7 @@ impl History {
                     let (parameter_hash, trajectory_hash) = hashes;
                     history.hashes.push(HashPoint { step, parameter_hash, trajectory_hash });
                 }
-                _ => {}
+                _ => history.operations.extend(operation(&line)),
             }
         }
         Ok(history)
@@ -110,6 +123,11 @@ impl History {
         trajectory
     }
 
+    /// Step and name of every operation that was done or failed.
+    pub fn marks(&self) -> Vec<(u64, String)> {
+        self.operations.iter().map(|one| (one.step, one.name.clone())).collect()
+    }
+
     /// Step and loss of training.
     pub fn train_loss(&self) -> Vec<(u64, f64)> {
         self.train.iter().map(|point| (point.step, point.loss)).collect()
@@ -119,6 +137,17 @@ impl History {
     pub fn val_loss(&self) -> Vec<(u64, f64)> {
         self.val.iter().map(|point| (point.step, point.loss)).collect()
     }
+}
+
+/// What an event's line tells of an operation that was done or failed.
+fn operation(line: &Line) -> Option<OperationPoint> {
+    let text = |name: &str| line.members.get(name).and_then(|value| value.as_str());
+    let outcome = match text("event")? {
+        "operation_success" => format!("{} → {}", text("old")?, text("new")?),
+        "operation_error" => format!("failed: {}", text("reason")?),
+        _ => return None,
+    };
+    Some(OperationPoint { step: line.step, name: text("name")?.to_string(), outcome })
 }
 
 #[cfg(test)]
@@ -143,6 +172,7 @@ mod tests {
                 bpb: None,
                 lr: 0.1,
                 grad_norm,
+                passes: 1,
                 tokens: step,
                 tokens_per_second: 1.0,
                 milliseconds: 1.0,

@@ -7,6 +7,7 @@ const SIZE: (u32, u32) = (960, 540);
 const TRAIN: RGBColor = RGBColor(150, 180, 215);
 const SMOOTH: RGBColor = RGBColor(31, 97, 165);
 const VAL: RGBColor = RGBColor(200, 80, 30);
+const MARK: RGBColor = RGBColor(110, 110, 110);
 const FLOOR: RGBColor = RGBColor(60, 130, 70);
 
 /// More points than this in a curve are not seen, only stored.
@@ -23,6 +24,8 @@ pub struct LossPlot<'a> {
     pub val: &'a [(u64, f64)],
     /// The loss that no model can beat, where it is known.
     pub floor: Option<f64>,
+    /// Step and name of what happened on the way: a line across, with its name.
+    pub marks: &'a [(u64, String)],
 }
 
 impl LossPlot<'_> {
@@ -45,6 +48,13 @@ impl LossPlot<'_> {
             if !val.is_empty() {
                 curve(chart, val.clone(), VAL, 1, "validation")?;
                 chart.draw_series(val.iter().map(|&point| Circle::new(point, 3, VAL.filled())))?;
+            }
+            for (step, name) in self.marks {
+                let at = (*step as f64).clamp(first, last.max(first + 1.0));
+                let line = DashedLineSeries::new([(at, low), (at, high)], 3, 3, MARK.stroke_width(1));
+                chart.draw_series(line)?;
+                let style = ("sans-serif", 12).into_font().transform(FontTransform::Rotate90).color(&MARK);
+                chart.draw_series([Text::new(name.clone(), (at, high), style)])?;
             }
             if let Some(floor) = floor {
                 let line = DashedLineSeries::new([(first, floor), (last, floor)], 6, 4, FLOOR.stroke_width(1));
@@ -172,20 +182,27 @@ mod tests {
     #[test]
     fn all_curves_are_drawn() {
         let (train, val) = (falling(5000), falling(5));
-        let plot = LossPlot { title: "lion <7> & \"co\"", train: &train, val: &val, floor: Some(0.05) };
+        let plot = LossPlot {
+            title: "lion <7> & \"co\"",
+            train: &train,
+            val: &val,
+            floor: Some(0.05),
+            marks: &[(7, "change_lr".into())],
+        };
         let svg = plot.svg().unwrap();
         assert_well_formed(&svg);
         for color in ["#96B4D7", "#1F61A5", "#C8501E", "#3C8246"] {
             assert!(svg.contains(&format!("stroke=\"{color}\"")), "{color}");
         }
         assert_eq!(svg.matches("<circle").count(), 5);
+        assert!(svg.contains("change_lr") && svg.contains("rotate(90"), "what happened is marked");
         assert!(svg.contains("floor 0.0500") && svg.contains("validation") && svg.contains("lion &lt;7&gt;"));
         assert!(svg.len() < 200_000, "{} bytes", svg.len());
     }
 
     #[test]
     fn little_and_odd_data() {
-        let plot = |train, val, floor| LossPlot { title: "t", train, val, floor }.svg();
+        let plot = |train, val, floor| LossPlot { title: "t", train, val, floor, marks: &[] }.svg();
         assert_eq!(plot(&[], &[], Some(1.0)), None);
         assert_eq!(plot(&[(1, f64::NAN)], &[(1, f64::INFINITY)], None), None);
         for svg in [

@@ -23,6 +23,8 @@ pub struct Report {
     pub plot: Option<String>,
     /// Text that the model wrote.
     pub sample: Option<String>,
+    /// Operations that were done or failed.
+    pub operations: Table,
     /// Parameter groups.
     pub groups: Table,
     /// Settings: key, value, and where it came from.
@@ -54,6 +56,7 @@ impl Report {
             section(&mut page, "Loss", svg);
         }
         section(&mut page, "Sample", &self.sample.as_deref().map_or(String::new(), verbatim));
+        section(&mut page, "Operations", &table(&self.operations.head, &self.operations.rows));
         section(&mut page, "Parameter groups", &table(&self.groups.head, &self.groups.rows));
         section(&mut page, "Settings", &table(&["setting", "value", "source"], &self.settings));
         section(&mut page, "Made with", &pairs(&self.facts));
@@ -122,6 +125,7 @@ mod tests {
             results: vec![("val_bpb".into(), "1.7811".into())],
             plot: Some("<?xml version=\"1.0\"?><svg><circle/></svg>".into()),
             sample: Some("<script>alert('x')</script>\u{0}".into()),
+            operations: Table { head: vec!["after step".into()], rows: vec![vec!["change_lr".into()]] },
             groups: Table { head: vec!["pattern".into()], rows: vec![vec!["*.weight".into()]] },
             settings: vec![["train.steps".into(), "10".into(), "file:a.toml:3".into()]],
             facts: vec![("libtorch".into(), "2".into())],
@@ -133,6 +137,7 @@ mod tests {
             "<tr><td>val_bpb</td><td>1.7811</td></tr>",
             "<svg><circle/></svg>",
             "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\u{fffd}",
+            "<tr><th>after step</th></tr>\n<tr><td>change_lr</td></tr>",
             "<tr><th>pattern</th></tr>\n<tr><td>*.weight</td></tr>",
             "<tr><th>setting</th><th>value</th><th>source</th></tr>",
             "<td>file:a.toml:3</td>",

@@ -12,6 +12,9 @@ use crate::{
     run::{RunDirectory, stream::Stream},
 };
 
+/// Member of an event's line that numbers the scheduled operation it is of, from 0.
+pub const OPERATION: &str = "operation";
+
 /// Name of the file in the run directory.
 pub const FILE: &str = "metrics.jsonl";
 
@@ -28,6 +31,8 @@ pub struct StepMetrics<'a> {
     pub lr: f64,
     /// Global norm of the raw gradient, before clipping.
     pub grad_norm: f64,
+    /// Backward passes of this step.
+    pub passes: u64,
     /// Tokens trained on since the beginning.
     pub tokens: u64,
     /// Of this step.
@@ -69,18 +74,18 @@ impl MetricsWriter {
     /// # Errors
     /// D105 it cannot be written.
     pub fn begin(run: &RunDirectory) -> Result<MetricsWriter, Fault> {
-        MetricsWriter::resume(run, 0)
+        MetricsWriter::resume(run, 0, 0)
     }
 
-    /// For a run that goes on after `step`: what was written of later steps is dropped, and so is a half-written last
-    /// line.
+    /// For a run that goes on after `step` and `operations` scheduled operations: what was written of later ones is
+    /// dropped, and so is a half-written last line.
     ///
     /// # Errors
     /// D301 a line is damaged · D105 it cannot be written.
-    pub fn resume(run: &RunDirectory, step: u64) -> Result<MetricsWriter, Fault> {
+    pub fn resume(run: &RunDirectory, step: u64, operations: usize) -> Result<MetricsWriter, Fault> {
         let mut stream = run.stream(FILE)?;
         let contents = stream.contents()?;
-        let kept = length_up_to(&contents, step).map_err(|line| {
+        let kept = length_up_to(&contents, step, operations).map_err(|line| {
             Fault::new("D301", Exit::Data, "a line of the metrics is damaged")
                 .at(format!("{}:{line}", stream.path().display()))
                 .hint("remove that line, or move the file away; the checkpoints do not depend on it")
@@ -104,6 +109,7 @@ impl MetricsWriter {
             .float("lr", metrics.lr)
             .float("grad_norm", metrics.grad_norm)
             .bits("grad_norm_bits", metrics.grad_norm)
+            .json("passes", &metrics.passes.into())
             .json("tokens", &metrics.tokens.into())
             .float("tokens_per_second", metrics.tokens_per_second)
             .float("ms", metrics.milliseconds);
@@ -240,12 +246,13 @@ pub(super) fn lines(contents: &[u8]) -> impl Iterator<Item = Result<(usize, Line
     })
 }
 
-/// Length of the leading lines up to `step`.
-fn length_up_to(contents: &[u8], step: u64) -> Result<usize, usize> {
+/// Length of the leading lines up to `step`, and before the operation of this number.
+fn length_up_to(contents: &[u8], step: u64, operations: usize) -> Result<usize, usize> {
     let mut kept = 0;
     for line in lines(contents) {
         let (length, line) = line?;
-        if line.step > step {
+        let operation = line.members.get(OPERATION).and_then(Value::as_u64);
+        if line.step > step || operation.is_some_and(|number| number >= operations as u64) {
             break;
         }
         kept += length;
@@ -271,6 +278,7 @@ mod tests {
             bpb: None,
             lr: 1e-3,
             grad_norm: 0.1,
+            passes: 2,
             tokens: 768 * step,
             tokens_per_second: 1e4,
             milliseconds: 7.5,
@@ -295,7 +303,7 @@ mod tests {
         let expected = concat!(
             r#"{"step":3,"kind":"train","loss":null,"loss_bits":"7ff8000000000000","bpb":1.0000000000000001e-1,"#,
             r#""lr":1.0000000000000000e-3,"grad_norm":1.0000000000000001e-1,"grad_norm_bits":"3fb999999999999a","#,
-            r#""tokens":2304,"tokens_per_second":1.0000000000000000e4,"ms":7.5000000000000000e0,"#,
+            r#""passes":2,"tokens":2304,"tokens_per_second":1.0000000000000000e4,"ms":7.5000000000000000e0,"#,
             r#""skipped":["w \"q\""],"update_ratio/w":2.5000000000000000e-1}"#,
             "\n",
             r#"{"step":3,"kind":"eval","val_loss":1.0000000000000001e-1,"val_loss_bits":"3fb999999999999a","#,
@@ -327,7 +335,7 @@ mod tests {
             let before = fs::read_to_string(&path).unwrap();
             fs::write(&path, format!("{before}{tail}")).unwrap();
             for step in [kept, 2, 0] {
-                drop(MetricsWriter::resume(&run, step).unwrap());
+                drop(MetricsWriter::resume(&run, step, 0).unwrap());
                 let expected: String = before.lines().take(2 * step as usize).map(|line| format!("{line}\n")).collect();
                 assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{tail:?} {step}");
             }
@@ -341,7 +349,7 @@ mod tests {
         let mut writer = MetricsWriter::begin(&run).unwrap();
         (1..=6).for_each(|number| writer.step(&step(number)).unwrap());
         let whole = fs::read(root.path().join(FILE)).unwrap();
-        let mut writer = MetricsWriter::resume(&run, 3).unwrap();
+        let mut writer = MetricsWriter::resume(&run, 3, 0).unwrap();
         (4..=6).for_each(|number| writer.step(&step(number)).unwrap());
         assert_eq!(fs::read(root.path().join(FILE)).unwrap(), whole);
     }
@@ -352,7 +360,7 @@ mod tests {
         let run = run(root.path());
         let text = "{\"step\":1,\"kind\":\"train\"}\n{\"step\":\n{\"step\":3,\"kind\":\"train\"}\n";
         fs::write(root.path().join(FILE), text).unwrap();
-        let fault = MetricsWriter::resume(&run, 3).unwrap_err();
+        let fault = MetricsWriter::resume(&run, 3, 0).unwrap_err();
         assert_eq!((fault.code, fault.exit), ("D301", Exit::Data));
         assert!(fault.place.unwrap().ends_with("metrics.jsonl:2"));
         assert_eq!(fs::read_to_string(root.path().join(FILE)).unwrap(), text, "left as it was");

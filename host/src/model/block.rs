@@ -32,6 +32,11 @@ impl Block {
         self.mlp.forward(pass, &self.ln_2.forward(pass, &x)?)?.f_add_(&x)
     }
 
+    /// The linear layers, to be changed.
+    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.attn.c_attn, &mut self.attn.c_proj, &mut self.mlp.c_fc, &mut self.mlp.c_proj]
+    }
+
     /// The linear layers, which may carry adapters.
     pub(super) fn linears(&self) -> [&Linear; 4] {
         [&self.attn.c_attn, &self.attn.c_proj, &self.mlp.c_fc, &self.mlp.c_proj]

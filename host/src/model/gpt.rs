@@ -67,6 +67,14 @@ impl Gpt {
         &mut self.parameters
     }
 
+    /// Gives all adapters another α: their term is scaled by α/rank from now on.
+    pub fn set_lora_alpha(&mut self, alpha: f64) {
+        self.settings.lora_alpha = alpha;
+        for linear in self.network.blocks.iter_mut().flat_map(Block::linears_mut) {
+            linear.set_lora_alpha(alpha, &self.parameters);
+        }
+    }
+
     /// Tokens it knows.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

@@ -57,6 +57,14 @@ impl Linear {
         Ok(Linear { weight, bias, adapter })
     }
 
+    /// Gives the adapter, where there is one, another α.
+    pub(super) fn set_lora_alpha(&mut self, alpha: f64, parameters: &[Parameter]) {
+        if let Some(adapter) = &mut self.adapter {
+            let rank = parameters[adapter.a.0].tensor.size()[0];
+            adapter.scale = alpha / rank.max(1) as f64;
+        }
+    }
+
     /// `[…, inputs]` to `[…, outputs]`.
     pub(super) fn forward(&self, pass: &Pass, x: &Tensor) -> Result<Tensor, TchError> {
         let y = x.f_linear(pass.tensor(self.weight), pass.optional(self.bias))?;

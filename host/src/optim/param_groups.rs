@@ -104,7 +104,9 @@ pub fn labels_wanted(settings: &Settings, registry: &Registry, place: &dyn Fn(&s
     for (index, projection) in settings.projection.iter().enumerate() {
         want(Kind::Projection, &projection.label, format!("projection.{index}.label"));
     }
-    for (index, operation) in settings.schedule.iter().enumerate() {
+    // what no registry has is refused by `growth::unknown`, which knows the host's operations too
+    let in_registry = |name: &str| registry.entry(Kind::ArchOp, name).is_some();
+    for (index, operation) in settings.schedule.iter().enumerate().filter(|(_, one)| in_registry(&one.name)) {
         want(Kind::ArchOp, &operation.name, format!("schedule.{index}.name"));
     }
     let main = registry.entry(Kind::Optimizer, &settings.optimizer.label);

@@ -21,22 +21,23 @@ const AFTER_OPERATIONS: u64 = 10;
 
 /// Steps of the gate's runs: few, but all scheduled operations happen in them.
 pub fn steps(fleet: u64, operations: &[OperationSettings]) -> u64 {
-    let reach = operations.iter().fold(0u64, |sum, one| sum.saturating_add(one.max_wait_steps));
+    let reach = operations.iter().fold(0u64, |sum, one| sum.saturating_add(one.max_wait_steps.unwrap_or(0)));
     let wanted = if operations.is_empty() { STEPS } else { STEPS.max(reach.saturating_add(AFTER_OPERATIONS)) };
     wanted.min(fleet)
 }
 
-/// Flags of a run of `steps` steps: the learning-rate schedule is shortened in proportion, and nothing is evaluated,
-/// saved or sampled before the end. What the user said of these keys stays.
+/// Flags of a run of `steps` steps: the learning-rate schedule is shortened in proportion, nothing is saved or sampled
+/// before the end, nor evaluated, unless an operation waits for an evaluation. What the user said of these keys stays.
 pub fn shortened(flags: Flags, settings: &Settings, steps: u64) -> Flags {
     let fleet = settings.train.steps;
+    let share = |of: u64| (u128::from(of) * u128::from(steps)).div_ceil(u128::from(fleet.max(1))).to_string();
+    let triggered = settings.schedule.iter().any(|one| one.trigger_loss.is_some());
     let mut sets = vec![
-        ("train.eval_every", "0".to_string()),
+        ("train.eval_every", if triggered { share(settings.train.eval_every) } else { "0".to_string() }),
         ("run.checkpoint_every", "0".to_string()),
         ("run.sample_tokens", "0".to_string()),
     ];
     if steps < fleet {
-        let share = |of: u64| (u128::from(of) * u128::from(steps)).div_ceil(u128::from(fleet)).to_string();
         let schedule = &settings.lr_schedule;
         sets.push(("lr_schedule.warmup_steps", share(schedule.warmup_steps)));
         sets.extend(schedule.decay_steps.map(|decay| ("lr_schedule.decay_steps", share(decay.max(1)))));
@@ -120,7 +121,7 @@ mod tests {
     fn runs_are_short_and_reach_every_operation() {
         let operation = |wait| OperationSettings {
             name: "freeze-layer".into(),
-            max_wait_steps: wait,
+            max_wait_steps: Some(wait),
             note: None,
             hyper: Default::default(),
         };

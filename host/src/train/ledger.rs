@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Progress, step::Step};
+use super::{Progress, operate::OperationEvent, step::Step};
 use crate::{
     checkpoint::{self, Keep, Snapshot},
     evaluation::Evaluation,
@@ -25,7 +25,8 @@ pub struct Ledger {
     metrics: MetricsWriter,
     events: EventWriter,
     bar: metrics::Progress,
-    saved_step: Option<u64>,
+    /// Steps and operations done at the last checkpoint.
+    saved: Option<(u64, usize)>,
 }
 
 /// What does not change while a run goes.
@@ -55,10 +56,10 @@ impl Ledger {
             base_lr: terms.base_lr,
             bytes_per_token: terms.bytes_per_token,
             trajectory: Trajectory::from_hex(&progress.trajectory).unwrap_or_default(),
-            metrics: MetricsWriter::resume(&directory, progress.step)?,
+            metrics: MetricsWriter::resume(&directory, progress.step, progress.schedule.done)?,
             events: EventWriter::begin(&directory, progress.step, Utc::now())?,
             bar: metrics::Progress::begin(screen, progress.step, record.steps),
-            saved_step: None,
+            saved: None,
             directory,
             record,
         };
@@ -93,6 +94,7 @@ impl Ledger {
             bpb: Some(bpb),
             lr,
             grad_norm: step.grad_norm,
+            passes: step.passes,
             tokens: progress.tokens,
             tokens_per_second,
             milliseconds: seconds * 1e3,
@@ -118,12 +120,32 @@ impl Ledger {
         Ok(())
     }
 
-    /// Saves a checkpoint and says so in the record.
+    /// Books what happened to the scheduled operation of this number, from 0: in the metrics, and in the log.
+    ///
+    /// # Errors
+    /// `D105` where it cannot be written.
+    pub fn operation(&mut self, step: u64, number: usize, name: &str, event: &OperationEvent) -> Result<(), Fault> {
+        let words = event.name();
+        match event {
+            OperationEvent::Start { note } => tracing::info!(operation = %name, step, note, "{words}"),
+            OperationEvent::Success { old, new } => tracing::info!(operation = %name, step, old, new, "{words}"),
+            OperationEvent::Error { reason, skipped: true } => {
+                tracing::warn!(operation = %name, step, reason, skipped = true, "{words}");
+            }
+            OperationEvent::Error { reason, .. } => tracing::error!(operation = %name, step, reason, "{words}"),
+            OperationEvent::Reevaluation { val_loss } => tracing::info!(operation = %name, step, val_loss, "{words}"),
+        }
+        let mut facts = vec![(metrics::writer::OPERATION, number.into()), ("name", name.into())];
+        facts.extend(event.facts());
+        self.metrics.event(step, words, &facts)
+    }
+
+    /// Saves a checkpoint, after so many operations, and says so in the record.
     ///
     /// # Errors
     /// `D105` where it cannot be written; the one before is whole.
-    pub fn checkpoint(&mut self, snapshot: &Snapshot, is_best: bool) -> Result<(), Fault> {
-        if self.saved_step == Some(snapshot.step) && !is_best {
+    pub fn checkpoint(&mut self, snapshot: &Snapshot, operations: usize, is_best: bool) -> Result<(), Fault> {
+        if self.saved == Some((snapshot.step, operations)) && !is_best {
             return Ok(());
         }
         let (trajectory, metrics) = (self.trajectory.hex(), &mut self.metrics);
@@ -137,7 +159,7 @@ impl Ledger {
         self.record.parameter_hash = Some(saved.parameter_hash.clone());
         self.record.trajectory_hash = Some(trajectory);
         self.record.write(&self.directory)?;
-        self.saved_step = Some(snapshot.step);
+        self.saved = Some((snapshot.step, operations));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::Prepared;
 use crate::{
     data::Corpus,
     fault::{Exit, Fault, Faults},
+    growth,
     optim::GroupRow,
     rules::threads,
     tensor::device,
@@ -24,6 +25,8 @@ pub struct Lineage {
     pub rules: BTreeMap<String, String>,
     /// A line per parameter group: what it takes, its optimizer, every hyper-parameter.
     pub groups: Vec<String>,
+    /// A line per scheduled operation.
+    pub schedule: Vec<String>,
     /// Where tensors live.
     pub device: String,
     /// Threads of libtorch; on the CPU they decide how sums are split, and so the last bits.
@@ -46,6 +49,7 @@ impl Lineage {
             data: corpus.sha256.clone(),
             rules: rules.collect(),
             groups: groups.iter().map(group).collect(),
+            schedule: growth::lines(&prepared.resolved.settings.schedule),
             device: device::name(on),
             threads: threads::count(),
         }
@@ -55,7 +59,8 @@ impl Lineage {
     /// refused: the run goes on, with other last bits.
     ///
     /// # Errors
-    /// `D121` another text, `R031` another rule behind a label, `R032` other groups or hyper-parameters.
+    /// `D121` another text, `R031` another rule behind a label, `R032` other groups or hyper-parameters, `C073` another
+    /// schedule of operations.
     pub fn check(&self, begun: &Lineage) -> Result<(), Faults> {
         let mut faults = Faults::none();
         if self.data != begun.data {
@@ -84,6 +89,13 @@ impl Lineage {
                     .hint("put the registry's defaults and companions back, or start another run"),
             );
         }
+        if self.schedule != begun.schedule {
+            let text = "the schedule of operations is not the one the run began with";
+            let shown = |lines: &[String]| if lines.is_empty() { "none".to_string() } else { lines.join("; ") };
+            let fault = Fault::new("C073", Exit::Config, text).note("began with", shown(&begun.schedule));
+            let fault = fault.note("now", shown(&self.schedule));
+            faults.push(fault.hint("put the schedule in the run's config.toml back, or start another run"));
+        }
         if (&self.device, self.threads) != (&begun.device, begun.threads) {
             tracing::warn!(
                 "the run began on {} with {} threads and goes on on {} with {}: last bits may differ",
@@ -106,6 +118,7 @@ mod tests {
             data: "a".into(),
             rules: BTreeMap::from([("optimizer lion".to_string(), "1".to_string())]),
             groups: vec!["all the rest: lion lr=1".into()],
+            schedule: vec!["change_lr value=2".into()],
             device: "cpu".into(),
             threads: 2,
         }
@@ -120,6 +133,7 @@ mod tests {
             (Lineage { data: "b".into(), ..lineage() }, "D121"),
             (Lineage { rules, ..lineage() }, "R031"),
             (Lineage { groups: vec!["all the rest: lion lr=2".into()], ..lineage() }, "R032"),
+            (Lineage { schedule: Vec::new(), ..lineage() }, "C073"),
         ];
         for (now, code) in cases {
             let faults = now.check(&lineage()).unwrap_err();

@@ -3,8 +3,10 @@
 //! A step is a sentence: batch → forward → backward → clip → project → update. Everything the sentence names lives in a
 //! room of its own; this one only says it.
 
+pub mod forecast;
 mod ledger;
 mod lineage;
+mod operate;
 pub mod prepare;
 mod progress;
 pub mod step;

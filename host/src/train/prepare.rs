@@ -8,7 +8,7 @@ use tch::Device;
 use crate::{
     config::{Resolved, Source, settings::ModelSettings, trace},
     fault::Faults,
-    growth::{self, Schedule},
+    growth::{self, LiveHyper, Schedule},
     model::Gpt,
     optim::{labels_wanted, param_groups},
     projection::Projections,
@@ -45,9 +45,14 @@ pub fn prepare(
     };
     let place = |key: &str| place(&resolved, key);
     let wanted = labels_wanted(&resolved.settings, &registry, &place);
+    let unknown = growth::unknown(&resolved.settings.schedule, &registry, &place);
+    let is_known = unknown.is_empty();
+    faults.0.extend(unknown);
     let Some(catalogue) = faults.take(registry.resolve(&wanted)) else { return Err(faults) };
     fill_defaults(&mut resolved, &catalogue);
-    faults.take(outline(&resolved, &catalogue));
+    if is_known {
+        faults.take(outline(&resolved, &catalogue));
+    }
     faults.check()?;
 
     let reported = catalogue.get(Kind::Optimizer, &resolved.settings.optimizer.label);
@@ -67,7 +72,7 @@ pub fn source(resolved: &Resolved, key: &str) -> String {
 }
 
 /// Where a value was written, for faults.
-fn place(resolved: &Resolved, key: &str) -> String {
+pub fn place(resolved: &Resolved, key: &str) -> String {
     resolved.origins.place(key).unwrap_or_else(|| format!("{}  {key}", source(resolved, key)))
 }
 
@@ -95,7 +100,8 @@ fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let thaws = !settings.schedule.is_empty();
     faults.take(Projections::check(&settings.projection, catalogue, network.parameters(), thaws));
     let outline = growth::network(network.parameters(), &network.facts());
-    let schedule = Schedule::plan(&settings.schedule, catalogue, settings.train.steps);
-    faults.take(schedule.and_then(|schedule| Ok(schedule.rehearse(&outline)?)));
+    let schedule = Schedule::plan(settings, catalogue, &|key| place(resolved, key));
+    let live = LiveHyper::of(settings);
+    faults.take(schedule.and_then(|schedule| schedule.rehearse(&outline, &live, settings)));
     faults.check()
 }

@@ -25,6 +25,10 @@ pub struct Progress {
     pub skipped_in_a_row: BTreeMap<String, u32>,
     /// Where the schedule of operations stands.
     pub schedule: growth::Position,
+    /// Hyper-parameters that operations have changed or may change.
+    pub hyper: growth::LiveHyper,
+    /// Bits of the loss of the evaluation after this very step, where there was one: operations may wait for it.
+    pub val_loss_bits: Option<String>,
     /// Parameters left out of training.
     pub frozen: Vec<String>,
     /// The lowest validation loss so far; evaluations before the first step do not count.
@@ -59,6 +63,11 @@ impl Best {
 }
 
 impl Progress {
+    /// The loss of the evaluation after this very step, in nats per token, where there was one.
+    pub fn val_loss(&self) -> Option<f64> {
+        self.val_loss_bits.as_deref().and_then(from_bits)
+    }
+
     /// As kept in `state.json`.
     pub fn to_state(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {

@@ -20,7 +20,8 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth::{self, Schedule},
+    growth::{self, LiveHyper, Schedule},
+    metrics::digits::bits,
     model::{self, Gpt, Parameter},
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
@@ -30,15 +31,15 @@ use crate::{
 
 /// A run with everything it needs, at some step.
 pub struct Trainer {
-    settings: Settings,
+    pub(super) settings: Settings,
     device: Device,
     corpus: Corpus,
-    model: Gpt,
+    pub(super) model: Gpt,
     optim: Optim,
     projections: Projections,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     guard: Guard,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 impl Trainer {
@@ -64,14 +65,17 @@ impl Trainer {
         let thaws = !settings.schedule.is_empty();
         let projections = Projections::plan(&settings.projection, &prepared.catalogue, parameters, thaws);
         let projections = faults.take(projections);
-        let schedule = faults.take(Schedule::plan(&settings.schedule, &prepared.catalogue, settings.train.steps));
+        let schedule =
+            faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
         let network = growth::network(parameters, &model.facts());
-        let schedule = schedule.filter(|schedule| faults.take(schedule.rehearse(&network)).is_some());
+        let hyper = LiveHyper::of(&settings);
+        let schedule =
+            schedule.filter(|schedule| faults.take(schedule.rehearse(&network, &hyper, &settings)).is_some());
         let guard = Guard::new(settings.train.non_finite);
         match (optim, projections, schedule) {
             (Some(optim), Some(projections), Some(schedule)) => {
                 let lineage = Lineage::of(prepared, &corpus, &optim.table(), device);
-                let progress = Progress { vocabulary, lineage, ..Progress::default() };
+                let progress = Progress { vocabulary, lineage, hyper, ..Progress::default() };
                 Ok(Trainer { settings, device, corpus, model, optim, projections, schedule, guard, progress })
             }
             _ => Err(faults),
@@ -124,6 +128,7 @@ impl Trainer {
         self.schedule.restore(&progress.schedule)?;
         self.optim.load_state(state, progress.counts.clone())?;
         self.model.load(&weights)?;
+        self.model.set_lora_alpha(progress.hyper.lora_alpha);
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
         self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
@@ -168,25 +173,25 @@ impl Trainer {
         let steps = self.settings.train.steps;
         while self.progress.step < steps {
             if signals.stop_requested() {
-                ledger.checkpoint(&self.snapshot()?, false)?;
+                self.save(ledger, false)?;
                 return Ok(None);
             }
-            self.operate()?;
+            self.operate(ledger)?;
             let begun = Instant::now();
             let step = self.step()?;
             let tokens = self.tokens_per_step();
             ledger.step(&mut self.progress, &step, begun.elapsed(), tokens)?;
             // the last step is evaluated on the whole text, below
-            let evaluate_now = is_due(self.progress.step, self.settings.train.eval_every) && self.progress.step < steps;
-            let is_best =
-                if evaluate_now { self.evaluate(Some(self.settings.train.eval_steps), ledger)?.1 } else { false };
+            let evaluate_now = is_due(self.progress.step, self.progress.hyper.eval_every) && self.progress.step < steps;
+            let is_best = if evaluate_now { self.evaluate(self.windows(), ledger)?.1 } else { false };
             let every = self.settings.run.checkpoint_every;
             if every > 0 && (is_best || is_due(self.progress.step, every)) && self.progress.step < steps {
-                ledger.checkpoint(&self.snapshot()?, is_best)?;
+                self.save(ledger, is_best)?;
             }
         }
         let (last, is_best) = self.evaluate(None, ledger)?;
-        ledger.checkpoint(&self.snapshot()?, is_best)?;
+        self.save(ledger, is_best)?;
+        self.tell_unfired();
         Ok(Some(last))
     }
 
@@ -197,7 +202,7 @@ impl Trainer {
     pub fn step(&mut self) -> Result<Step, Fault> {
         let number = self.progress.step + 1;
         let done = step::run(
-            number,
+            &self.progress,
             &self.settings,
             &self.corpus,
             &mut self.model,
@@ -206,32 +211,25 @@ impl Trainer {
             &mut self.optim,
         )?;
         self.progress.step = number;
+        self.progress.val_loss_bits = None;
         self.progress.tokens += self.tokens_per_step();
         Ok(done)
     }
 
     fn tokens_per_step(&self) -> u64 {
-        let train = &self.settings.train;
-        (train.grad_accum * train.batch_size * self.settings.model.block_size) as u64
+        let hyper = &self.progress.hyper;
+        hyper.grad_accum * hyper.batch_size * self.settings.model.block_size as u64
     }
 
-    /// Fires the scheduled operations that are due before the coming step.
-    fn operate(&mut self) -> Result<(), Fault> {
-        while let Some(operation) = self.schedule.due(self.progress.step) {
-            let (name, step) = (operation.name().to_string(), self.progress.step);
-            let note = operation.note().unwrap_or_default();
-            tracing::info!(operation = %name, step, note, "operation_start");
-            let applied = operation
-                .plan(&network(&self.model))
-                .and_then(|plan| growth::apply(self.model.parameters_mut(), &plan))
-                .inspect_err(
-                    |fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"),
-                )?;
-            let (frozen, unfrozen) = (applied.frozen.len(), applied.unfrozen.len());
-            tracing::info!(operation = %name, step, kept = applied.kept, frozen, unfrozen, "operation_success");
-            self.schedule.fired(step);
-        }
-        Ok(())
+    /// Validation windows of an evaluation on the way.
+    pub(super) fn windows(&self) -> Option<usize> {
+        Some(self.progress.hyper.eval_steps as usize)
+    }
+
+    /// Saves a checkpoint.
+    pub(super) fn save(&mut self, ledger: &mut Ledger, is_best: bool) -> Result<(), Fault> {
+        let operations = self.schedule.position().done;
+        ledger.checkpoint(&self.snapshot()?, operations, is_best)
     }
 
     /// Looks at the network with the weights to evaluate at; it has those that are trained again afterwards.
@@ -256,14 +254,20 @@ impl Trainer {
     }
 
     /// Evaluates, and says whether it is the best so far.
-    fn evaluate(&mut self, windows: Option<usize>, ledger: &mut Ledger) -> Result<(Evaluation, bool), Fault> {
+    pub(super) fn evaluate(
+        &mut self,
+        windows: Option<usize>,
+        ledger: &mut Ledger,
+    ) -> Result<(Evaluation, bool), Fault> {
         let evaluation = self.at_eval_weights(|model, corpus| evaluate(model, corpus, windows))?;
         if !evaluation.loss.is_finite() {
             let text = format!("the validation loss after step {} is {}", self.progress.step, evaluation.loss);
             return Err(Fault::new("N001", Exit::Diverged, text)
                 .hint("lower the learning rate or clip harder; the last checkpoint is whole"));
         }
-        let is_best = self.progress.best.as_ref().is_none_or(|best| evaluation.loss < best.val_loss());
+        let lowest = self.progress.best.as_ref().is_none_or(|best| evaluation.loss < best.val_loss());
+        let is_best = lowest && self.progress.step > 0;
+        self.progress.val_loss_bits = Some(bits(evaluation.loss));
         if is_best {
             self.progress.best = Some(Best::new(self.progress.step, evaluation.loss));
         }
@@ -307,7 +311,7 @@ fn training_weights(
 }
 
 /// The network as an operation sees it.
-fn network(model: &Gpt) -> Network {
+pub(super) fn network(model: &Gpt) -> Network {
     growth::network(model.parameters(), &model.facts())
 }
 

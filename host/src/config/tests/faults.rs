@@ -158,8 +158,12 @@ fn files() {
         ("[[projection]]\n", &["error[C013]: entry 0 of [[projection]] has no `label`", "--list-projections"]),
         ("[[projection]]\nlabel = \"x\"\ninputs = 3\n", &["error[C002]: `projection.0.inputs` is a section"]),
         ("[[projection]]\nlabel = \"x\"\ninputs.a = 3\n", &["error[C002]", "projection.0.inputs.a"]),
-        ("[[schedule]]\n", &["has no `name`", "has no `max_wait_steps`", "--list-arch-ops"]),
+        ("[[schedule]]\n", &["has no `name`", "has no `trigger_loss` and no `max_wait_steps`", "--list-arch-ops"]),
         ("[[schedule]]\nname = \"x\"\nmax_wait_steps = -1\n", &["error[C004]", "schedule.0.max_wait_steps"]),
+        ("[[schedule]]\nname = \"x\"\ntrigger_loss = 0.0\n", &["error[C004]", "schedule.0.trigger_loss", "above 0"]),
+        ("[[schedule]]\nname = \"x\"\nvalue = \"2\"\n", &["error[C002]", "schedule.0.value", "a number, finite"]),
+        ("[[schedule]]\nname = \"x\"\nreevaluate = 1\n", &["error[C002]", "true or false"]),
+        ("[[schedule]]\nname = \"x\"\non_error = \"skp\"\n", &["error[C003]", "did you mean `skip`?"]),
         (
             "preset = \"nanogpt-cpi\"\n",
             &["error[C011]: there is no preset `nanogpt-cpi`", "my.toml:1", "`nanogpt-cpu`?"],
@@ -227,4 +231,25 @@ fn all_faults_are_found_together_in_a_stable_order() {
     assert_eq!(faults.exit(), Exit::Config);
     let again = examine(&setup.flags, &setup.variables, setup.cwd()).1;
     assert_eq!(faults.to_string(), again.to_string());
+}
+
+#[test]
+fn schedule_files() {
+    let entry = "[[schedule]]\nname = \"change_lr\"\nvalue = 0.5\nmax_wait_steps = 3\n";
+    for (text, expected) in [
+        ("", &["error[C013]: schedule file `s.toml` holds no operation", "--> --schedule s.toml"][..]),
+        ("[train]\nsteps = 5\n", &["error[C001]: unknown key `train`", "s.toml:1", "[[schedule]] entries alone"]),
+        ("[[schedule]]\nname = \"x\"\nmax_wait = 3\n", &["has no `trigger_loss`", "s.toml:1"]),
+        ("[[schedule]\n", &["error[C009]: not TOML", "s.toml:1"]),
+        ("[[schedule]]\nname = 3\nmax_wait_steps = 3\n", &["error[C002]", "s.toml:2", "schedule.0.name"]),
+    ] {
+        says(Setup::new().file("s.toml", text).flag("schedule", "s.toml"), expected);
+    }
+    says(
+        Setup::new().flag("schedule", "none.toml"),
+        &["error[C008]: schedule file `none.toml`", "--schedule none.toml"],
+    );
+    let twice = format!("schedule_file = \"s.toml\"\n{entry}");
+    let setup = Setup::new().file("s.toml", entry).config(&twice);
+    says(setup, &["error[C014]: two schedules", "my.toml:1", "file:my.toml:2", "keep one of them"]);
 }

@@ -108,8 +108,14 @@ fn projection() -> impl Strategy<Value = ProjectionSettings> {
 }
 
 fn operation() -> impl Strategy<Value = OperationSettings> {
-    (text(), any::<u64>(), proptest::option::of(text()), hyper())
-        .prop_map(|(name, max_wait_steps, note, hyper)| OperationSettings { name, max_wait_steps, note, hyper })
+    let number = || proptest::option::of(any::<f64>().prop_filter("finite", |x| x.is_finite()));
+    let when = (proptest::option::of(1e-9f64..1e9), proptest::option::of(any::<u64>()));
+    (text(), number(), when, any::<bool>(), named::<OnError>(), proptest::option::of(text()), hyper()).prop_map(
+        |(name, value, (trigger_loss, wait), reevaluate, on_error, note, hyper)| {
+            let max_wait_steps = if trigger_loss.is_none() { wait.or(Some(0)) } else { wait };
+            OperationSettings { name, value, trigger_loss, max_wait_steps, reevaluate, on_error, note, hyper }
+        },
+    )
 }
 
 prop_compose! {

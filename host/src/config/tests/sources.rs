@@ -100,7 +100,7 @@ who = "me"
     assert_eq!(settings.projection[0].inputs["direction"], setup.cwd().join("x.safetensors"));
     assert_eq!(settings.projection[0].hyper["strength"], HyperValue::Number(0.5));
     assert_eq!(settings.schedule[0].name, "freeze-layer");
-    assert_eq!(settings.schedule[0].max_wait_steps, 10);
+    assert_eq!(settings.schedule[0].max_wait_steps, Some(10));
     assert_eq!(settings.schedule[0].note.as_deref(), Some("first"));
     assert_eq!(settings.schedule[0].hyper["layer"], HyperValue::Number(1.0));
     assert_eq!(settings.tags["who"], "me");
@@ -144,7 +144,7 @@ fn set_changes_every_kind_of_key() {
     let settings = setup.good().settings;
     assert_eq!(settings.group[0].hyper["lr"], HyperValue::Number(0.25));
     assert_eq!(settings.group[0].roles, ["vector", "head"]);
-    assert_eq!(settings.schedule[0].max_wait_steps, 9);
+    assert_eq!(settings.schedule[0].max_wait_steps, Some(9));
     assert_eq!(settings.optimizer.hyper["beta2"], HyperValue::Number(0.95));
     assert_eq!(settings.optimizer.hyper["nesterov"], HyperValue::Flag(true));
     assert_eq!(settings.optimizer.hyper["mode"], HyperValue::Choice("fast".into()));
@@ -234,4 +234,26 @@ fn hyper_parameters_nobody_set_are_filled_from_below() {
     assert!(line.contains(" optimizer.beta1=(0.9, src=registry)"), "{line}");
     assert!(line.ends_with(" registry=registry.toml sha256=ab"), "{line}");
     assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn a_schedule_file_replaces_the_entries_of_lower_sources_and_knows_its_lines() {
+    let entry = |name: &str| format!("[[schedule]]\nname = \"{name}\"\nmax_wait_steps = 3\n");
+    let own = entry("a") + &entry("b");
+    let setup = Setup::new()
+        .file("deep/s.toml", &format!("\n{}value = 0.5\ntrigger_loss = 2\n", entry("c")))
+        .config(&own)
+        .flag("schedule", "deep/s.toml")
+        .set("schedule.0.reevaluate=true");
+    let resolved = setup.good();
+    let [operation] = &resolved.settings.schedule[..] else { panic!("{:?}", resolved.settings.schedule) };
+    assert_eq!((operation.name.as_str(), operation.value, operation.trigger_loss), ("c", Some(0.5), Some(2.0)));
+    assert!(operation.reevaluate);
+    assert_eq!(resolved.origins.source("schedule.0.name").unwrap().to_string(), "file:deep/s.toml:3");
+    let line = trace::line(&resolved, &[]);
+    assert!(line.contains("schedule_file=(") && line.contains("deep/s.toml, src=flag)"), "{line}");
+    assert!(line.contains("remark=([[schedule]] of file:my.toml:1 and after gives way to deep/s.toml)"), "{line}");
+    // named by the configuration, relative to it
+    let setup = Setup::new().file("deep/s.toml", &own).config("schedule_file = \"deep/s.toml\"\n");
+    assert_eq!(setup.good().settings.schedule.len(), 2);
 }
