@@ -109,7 +109,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Variables, examine};
+    use crate::config::{Variables, examine, settings::OnError};
 
     fn settings(flags: &Flags) -> Settings {
         let (resolved, faults) = examine(flags, &Variables::new(), Path::new("/"));
@@ -121,7 +121,11 @@ mod tests {
     fn runs_are_short_and_reach_every_operation() {
         let operation = |wait| OperationSettings {
             name: "freeze-layer".into(),
+            value: None,
+            trigger_loss: None,
             max_wait_steps: Some(wait),
+            reevaluate: false,
+            on_error: OnError::Stop,
             note: None,
             hyper: Default::default(),
         };
