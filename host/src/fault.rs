@@ -87,12 +87,12 @@ pub struct Fault {
 impl Fault {
     /// A fault without place or hint yet.
     pub fn new(code: &'static str, exit: Exit, message: impl Into<String>) -> Fault {
-        Fault { code, exit, message: message.into(), place: None, notes: Vec::new(), hint: None }
+        Fault { code, exit, message: one_line(message.into()), place: None, notes: Vec::new(), hint: None }
     }
 
     /// Says where.
     pub fn at(mut self, place: impl Into<String>) -> Fault {
-        self.place = Some(place.into());
+        self.place = Some(one_line(place.into()));
         self
     }
 
@@ -185,6 +185,15 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// The text with control characters escaped: a message may quote what somebody wrote, and stays one line.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// The known name nearest to `given`, if one is near enough to be meant.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (given.chars().count() / 3).max(1);
@@ -199,6 +208,12 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_stays_one_line() {
+        let fault = Fault::new("R003", Exit::Registry, "`a\nb\u{1b}` — no label").at("x.toml:1\r");
+        assert_eq!(fault.to_string(), "error[R003]: `a\\nb\\u{1b}` — no label\n  --> x.toml:1\\r");
+    }
 
     #[test]
     fn registry_faults_outrank_the_first_one() {
