@@ -1,7 +1,7 @@
 //! `host compare`: what several runs say together, and how far that can be believed.
 //! Trains nothing and writes into no run directory.
 //!
-//! Runs are [`gather`]ed and checked against their own records, dealt out to [`arms`] by the knobs in which they differ
+//! Runs are [`fn@gather`]ed and checked against their own records, dealt out to [`arms`] by the knobs in which they differ
 //! ([`told`]), compared bit by bit ([`identity`]) and number by number ([`statistics`], [`target`]). The
 //! [`comparison`] holds all of it, with the [`remarks`] that must be read first; [`tables`], [`json`] and [`page`] show it.
 
