@@ -219,6 +219,14 @@ fn a_failing_operation_stops_with_the_state_before_it_or_is_skipped() {
     let skipped = train(&shop, "run", &skipping, &[]);
     assert_eq!(skipped, Some(0));
     assert_eq!(column(&shop, "run", "lr")[3..8], [0.01, 0.005, 0.005, 0.0025, 0.0025]);
+
+    fs::remove_dir_all(shop.path().join("run")).unwrap();
+    let idle = entry("change_lora_alpha", "2.0", "max_wait_steps = 4");
+    assert_eq!(train(&shop, "run", &idle, &[]), Some(3), "there are no adapters");
+    let skipping = idle + "on_error = \"skip\"\n" + &entry("change_lr", "0.5", "max_wait_steps = 1");
+    assert_eq!(train(&shop, "run", &skipping, &[]), Some(0));
+    assert_eq!(events(&shop, "run")[1], (4, "error".to_string(), 0));
+    assert_eq!(column(&shop, "run", "lr")[3..7], [0.01, 0.01, 0.005, 0.005]);
 }
 
 #[test]
@@ -308,6 +316,9 @@ fn a_plan_tells_the_network_and_its_cost_after_each_operation_and_the_report_mar
         assert_eq!(bytes, [4 * all, 4 * trained, 8 * all], "adamw has two slots of f32");
     }
     assert_eq!(stages.len(), 3);
+    let narrow = shop.run(&[&args[..], &["--set", "state_format=bf16", "--set", "optimizer.beta2=0.95"]].concat(), &[]);
+    let narrow: Vec<Value> = serde_json::from_str(&narrow.expect(0).stdout).unwrap();
+    assert!(narrow.iter().all(|stage| stage["state_bytes"] == 4 * all), "both slots in bf16: {narrow:#?}");
     assert!(!shop.path().join("run").exists());
     let dry = ["train", "--config", "tiny.toml", "--schedule", "s.toml", "--dry-run"];
     shop.run(&dry, &[]).expect(0).says(&["schedule:", "change_batch_size 2", "FLOPs/token"]);

@@ -11,7 +11,7 @@ use super::{
     resolve::shown,
     value::Value,
 };
-use crate::fault::Faults;
+use crate::{fault::Faults, text_file};
 
 /// The array in the file.
 const SCHEDULE: &str = "schedule";
@@ -29,7 +29,7 @@ pub fn read(cwd: &Path, layers: &mut Layers, faults: &mut Faults) -> Option<Stri
         faults.push(fault.at(here).note("with", other.to_string()).hint("keep one of them"));
         return None;
     }
-    let text = match std::fs::read_to_string(&path) {
+    let text = match text_file::read(&path) {
         Ok(text) => text,
         Err(error) => {
             let fault = faults::fault(faults::FILE_UNREADABLE, format!("schedule file `{name}`: {error}")).at(here);

@@ -29,67 +29,43 @@ pub struct HyperOp {
     pub takes: Takes,
     /// What it changes, in one line.
     pub changes: &'static str,
-    /// Least value of a whole number; none for other numbers.
-    pub least: Option<u64>,
-    /// What it changes, as a number.
-    get: fn(&LiveHyper) -> f64,
-    /// Changes it: value, and steps done.
-    act: fn(&mut LiveHyper, f64, u64),
+    /// The number it changes.
+    number: Number,
+    /// What else it changes by its value.
+    along: fn(&mut LiveHyper, f64),
     /// Why it would change nothing, where it would.
-    idle: fn(&LiveHyper, &Settings, f64) -> Option<&'static str>,
+    idle: Idle,
 }
 
-type Get = fn(&LiveHyper) -> f64;
-type Act = fn(&mut LiveHyper, f64, u64);
+/// A number of a run that an operation changes.
+#[derive(Debug)]
+enum Number {
+    /// Read so, and changed so: by the value, and the steps done.
+    Real(fn(&LiveHyper) -> f64, fn(&mut LiveHyper, f64, u64)),
+    /// A whole one in this place, and the least it may become.
+    Whole(fn(&mut LiveHyper) -> &mut u64, u64),
+}
+
 type Idle = fn(&LiveHyper, &Settings, f64) -> Option<&'static str>;
 
 /// Every operation, in the order of tables.
 pub static HYPER_OPS: &[HyperOp] = &[
     real("change_lr", Takes::Factor, LR, LiveHyper::lr, |h, v, _| h.lr_scale *= v, no_lr),
     real("set_lr", Takes::Positive, LR, LiveHyper::lr, |h, v, _| h.lr_scale = v / h.main_lr.unwrap_or(1.0), no_lr),
-    whole(
-        "change_batch_size",
-        Takes::Factor,
-        1,
-        BATCH,
-        batch,
-        |h, v, _| h.batch_size = floor(h.batch_size, v, 1),
-        never,
-    ),
-    whole("set_batch_size", Takes::Count, 1, BATCH, batch, |h, v, _| h.batch_size = v as u64, never),
-    whole(
-        "change_grad_accum",
-        Takes::Factor,
-        1,
-        ACCUM,
-        accum,
-        |h, v, _| h.grad_accum = floor(h.grad_accum, v, 1),
-        never,
-    ),
-    whole("set_grad_accum", Takes::Count, 1, ACCUM, accum, |h, v, _| h.grad_accum = v as u64, never),
+    whole("change_batch_size", Takes::Factor, BATCH, |h| &mut h.batch_size, 1, never),
+    whole("set_batch_size", Takes::Count, BATCH, |h| &mut h.batch_size, 1, never),
+    whole("change_grad_accum", Takes::Factor, ACCUM, |h| &mut h.grad_accum, 1, never),
+    whole("set_grad_accum", Takes::Count, ACCUM, |h| &mut h.grad_accum, 1, never),
     real("reset_lr_schedule", Takes::Nothing, RESET, |h| h.lr_begun as f64, |h, _, step| h.lr_begun = step, flat),
-    whole("change_warmup_steps", Takes::Factor, 0, SCALE, warmup, scale_lengths, flat),
-    whole("set_warmup_steps", Takes::Count, 0, WARMUP, warmup, |h, v, _| h.warmup_steps = v as u64, never),
-    whole(
-        "change_eval_steps",
-        Takes::Factor,
-        1,
-        WINDOWS,
-        windows,
-        |h, v, _| h.eval_steps = floor(h.eval_steps, v, 1),
-        never,
-    ),
-    whole("set_eval_steps", Takes::Count, 1, WINDOWS, windows, |h, v, _| h.eval_steps = v as u64, never),
-    whole(
-        "change_eval_every",
-        Takes::Factor,
-        1,
-        EVERY,
-        every,
-        |h, v, _| h.eval_every = floor(h.eval_every, v, 1),
-        no_evals,
-    ),
-    whole("set_eval_every", Takes::Count, 1, EVERY, every, |h, v, _| h.eval_every = v as u64, never),
+    HyperOp {
+        along: |h, v| h.decay_scale *= v,
+        ..whole("change_warmup_steps", Takes::Factor, SCALE, |h| &mut h.warmup_steps, 0, flat)
+    },
+    whole("set_warmup_steps", Takes::Count, WARMUP, |h| &mut h.warmup_steps, 0, never),
+    whole("change_eval_steps", Takes::Factor, WINDOWS, |h| &mut h.eval_steps, 1, never),
+    whole("set_eval_steps", Takes::Count, WINDOWS, |h| &mut h.eval_steps, 1, never),
+    whole("change_eval_every", Takes::Factor, EVERY, |h| &mut h.eval_every, 1, no_evals),
+    whole("set_eval_every", Takes::Count, EVERY, |h| &mut h.eval_every, 1, never),
     real("change_lora_alpha", Takes::Factor, ALPHA, |h| h.lora_alpha, |h, v, _| h.lora_alpha *= v, no_adapters),
     real("set_lora_alpha", Takes::Positive, ALPHA, |h| h.lora_alpha, |h, v, _| h.lora_alpha = v, no_adapters),
 ];
@@ -104,49 +80,26 @@ const WINDOWS: &str = "`train.eval_steps`: validation windows per evaluation";
 const EVERY: &str = "`train.eval_every`: steps between evaluations, which fall on its multiples";
 const ALPHA: &str = "`model.lora_alpha`: the adapters' α, and with it their term";
 
-const fn real(name: &'static str, takes: Takes, changes: &'static str, get: Get, act: Act, idle: Idle) -> HyperOp {
-    HyperOp { name, takes, changes, least: None, get, act, idle }
+const fn real(
+    name: &'static str,
+    takes: Takes,
+    changes: &'static str,
+    get: fn(&LiveHyper) -> f64,
+    act: fn(&mut LiveHyper, f64, u64),
+    idle: Idle,
+) -> HyperOp {
+    HyperOp { name, takes, changes, number: Number::Real(get, act), along: |_, _| {}, idle }
 }
 
 const fn whole(
     name: &'static str,
     takes: Takes,
-    least: u64,
     changes: &'static str,
-    get: Get,
-    act: Act,
+    place: fn(&mut LiveHyper) -> &mut u64,
+    least: u64,
     idle: Idle,
 ) -> HyperOp {
-    HyperOp { name, takes, changes, least: Some(least), get, act, idle }
-}
-
-fn floor(old: u64, factor: f64, least: u64) -> u64 {
-    ((old as f64 * factor).floor() as u64).max(least)
-}
-
-fn batch(h: &LiveHyper) -> f64 {
-    h.batch_size as f64
-}
-
-fn accum(h: &LiveHyper) -> f64 {
-    h.grad_accum as f64
-}
-
-fn warmup(h: &LiveHyper) -> f64 {
-    h.warmup_steps as f64
-}
-
-fn windows(h: &LiveHyper) -> f64 {
-    h.eval_steps as f64
-}
-
-fn every(h: &LiveHyper) -> f64 {
-    h.eval_every as f64
-}
-
-fn scale_lengths(h: &mut LiveHyper, factor: f64, _: u64) {
-    h.warmup_steps = floor(h.warmup_steps, factor, 0);
-    h.decay_scale *= factor;
+    HyperOp { name, takes, changes, number: Number::Whole(place, least), along: |_, _| {}, idle }
 }
 
 fn never(_: &LiveHyper, _: &Settings, _: f64) -> Option<&'static str> {
@@ -181,11 +134,11 @@ impl HyperOp {
 
     /// What its value may be, in words.
     pub fn expected(&self) -> String {
-        match (self.takes, self.least) {
-            (Takes::Nothing, _) => "no value".into(),
-            (Takes::Factor, _) => "a factor above 0".into(),
-            (Takes::Positive, _) => "a number above 0".into(),
-            (Takes::Count, least) => format!("a whole number from {} to {MOST}", least.unwrap_or(0)),
+        match self.takes {
+            Takes::Nothing => "no value".into(),
+            Takes::Factor => "a factor above 0".into(),
+            Takes::Positive => "a number above 0".into(),
+            Takes::Count => format!("a whole number from {} to {MOST}", self.least().unwrap_or(0)),
         }
     }
 
@@ -197,7 +150,7 @@ impl HyperOp {
         let fits = |value: f64| match self.takes {
             Takes::Nothing => false,
             Takes::Factor | Takes::Positive => value > 0.0 && value.is_finite(),
-            Takes::Count => value.fract() == 0.0 && (self.least.unwrap_or(0) as f64..=MOST).contains(&value),
+            Takes::Count => value.fract() == 0.0 && (self.least().unwrap_or(0) as f64..=MOST).contains(&value),
         };
         match value {
             None if self.takes == Takes::Nothing => Ok(0.0),
@@ -223,11 +176,19 @@ impl HyperOp {
             return Err(format!("`{}` would change nothing: {reason}", self.name));
         }
         let mut next = live.clone();
-        (self.act)(&mut next, value, step);
-        let new = (self.get)(&next);
-        let bounded = match self.least {
-            Some(_) => new <= MOST,
-            None => self.takes == Takes::Nothing || (new > 0.0 && new.is_finite()),
+        match self.number {
+            Number::Real(_, act) => act(&mut next, value, step),
+            Number::Whole(place, least) if self.takes == Takes::Factor => {
+                let whole = place(&mut next);
+                *whole = ((*whole as f64 * value).floor() as u64).max(least);
+            }
+            Number::Whole(place, _) => *place(&mut next) = value as u64,
+        }
+        (self.along)(&mut next, value);
+        let new = self.get(&next);
+        let bounded = match self.number {
+            Number::Whole(..) => new <= MOST,
+            Number::Real(..) => self.takes == Takes::Nothing || (new > 0.0 && new.is_finite()),
         };
         if !bounded || !next.decay_scale.is_finite() {
             return Err(format!("`{}` leads from {} to {}", self.name, self.shown(live), self.shown(&next)));
@@ -237,7 +198,22 @@ impl HyperOp {
 
     /// What it changes, as text.
     pub fn shown(&self, live: &LiveHyper) -> String {
-        plain((self.get)(live))
+        plain(self.get(live))
+    }
+
+    /// Least value of a whole number; none for other numbers.
+    pub fn least(&self) -> Option<u64> {
+        match self.number {
+            Number::Whole(_, least) => Some(least),
+            Number::Real(..) => None,
+        }
+    }
+
+    fn get(&self, live: &LiveHyper) -> f64 {
+        match self.number {
+            Number::Real(get, _) => get(live),
+            Number::Whole(place, _) => *place(&mut live.clone()) as f64,
+        }
     }
 }
 

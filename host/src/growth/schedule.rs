@@ -58,6 +58,31 @@ impl Entry {
             Action::Network(operation) => operation.name(),
         }
     }
+
+    /// The network and the hyper-parameters after it, with `step` steps done.
+    fn leads_to(
+        &self,
+        network: &Network,
+        live: &LiveHyper,
+        step: u64,
+        settings: &Settings,
+    ) -> Result<(Network, LiveHyper), Fault> {
+        match &self.action {
+            Action::Hyper(op, value) => {
+                let next = op.apply(live, *value, step, settings, network.fact("lora_rank").unwrap_or(0.0));
+                let live = next.map_err(|text| Fault::new("C072", Exit::Config, text))?;
+                let mut network = network.clone();
+                for fact in network.facts.iter_mut().filter(|fact| fact.0 == "lora_alpha") {
+                    fact.1 = live.lora_alpha;
+                }
+                Ok((network, live))
+            }
+            Action::Network(operation) => {
+                let plan = operation.plan(network)?;
+                Ok((apply::planned_network(network, &plan)?, live.clone()))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Entry {
@@ -154,8 +179,8 @@ impl Schedule {
     /// out none, so that one which cannot be done is found before training begins.
     ///
     /// # Errors
-    /// C070 where no evaluation can trigger an operation, C072 where a hyper-parameter cannot be changed so, P002, P030
-    /// and P031 where a network cannot; that of an entry with `on_error = "skip"` is none.
+    /// C070 where no evaluation can trigger an operation. C072 where a hyper-parameter cannot be changed so, P002, P030
+    /// and P031 where a network cannot, unless the entry says `on_error = "skip"`.
     pub fn rehearse(&self, network: &Network, live: &LiveHyper, settings: &Settings) -> Result<Vec<Planned>, Faults> {
         let (mut network, mut live) = (network.clone(), live.clone());
         let mut planned = Vec::new();
@@ -168,23 +193,10 @@ impl Schedule {
                 return Err(fault.hint("lower train.eval_every, or let the operation wait for steps alone").into());
             }
             let mut skipped = None;
-            match &entry.action {
-                Action::Hyper(op, value) => {
-                    let rank = network.fact("lora_rank").unwrap_or(0.0);
-                    let next = op.apply(&live, *value, self.position.last_step, settings, rank);
-                    live = next.map_err(|text| Fault::new("C072", Exit::Config, text).at(&entry.place))?;
-                    for fact in network.facts.iter_mut().filter(|fact| fact.0 == "lora_alpha") {
-                        fact.1 = live.lora_alpha;
-                    }
-                }
-                Action::Network(operation) => {
-                    let next = operation.plan(&network).and_then(|plan| apply::planned_network(&network, &plan));
-                    match next {
-                        Ok(next) => network = next,
-                        Err(fault) if entry.on_error == OnError::Skip => skipped = Some(reason(&fault)),
-                        Err(fault) => return Err(fault.at(&entry.place).into()),
-                    }
-                }
+            match entry.leads_to(&network, &live, self.position.last_step, settings) {
+                Ok(next) => (network, live) = next,
+                Err(fault) if entry.on_error == OnError::Skip => skipped = Some(reason(&fault)),
+                Err(fault) => return Err(fault.at(&entry.place).into()),
             }
             evaluated = entry.reevaluate && skipped.is_none();
             planned.push(Planned { network: network.clone(), live: live.clone(), skipped });

@@ -117,9 +117,8 @@ mod tests {
         resolved.settings
     }
 
-    #[test]
-    fn runs_are_short_and_reach_every_operation() {
-        let operation = |wait| OperationSettings {
+    fn operation(wait: u64) -> OperationSettings {
+        OperationSettings {
             name: "freeze-layer".into(),
             value: None,
             trigger_loss: None,
@@ -128,7 +127,11 @@ mod tests {
             on_error: OnError::Stop,
             note: None,
             hyper: Default::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn runs_are_short_and_reach_every_operation() {
         assert_eq!(steps(1000, &[]), 50);
         assert_eq!(steps(30, &[]), 30);
         assert_eq!(steps(1000, &[operation(10)]), 50);
@@ -145,6 +148,12 @@ mod tests {
         assert_eq!(short.train.steps, 50);
         assert_eq!((short.lr_schedule.warmup_steps, short.lr_schedule.decay_steps), (5, Some(40)));
         assert_eq!((short.train.eval_every, short.run.checkpoint_every, short.run.sample_tokens), (0, 0, 0));
+        let flags = || Flags::default().set("train.steps=1000").set("train.eval_every=200");
+        let mut triggered = settings(&flags());
+        triggered.schedule = vec![operation(3)];
+        assert_eq!(settings(&shortened(Flags::default(), &triggered, 50)).train.eval_every, 0);
+        triggered.schedule[0].trigger_loss = Some(2.0);
+        assert_eq!(settings(&shortened(Flags::default(), &triggered, 50)).train.eval_every, 10, "it waits for a loss");
         let own = settings(&shortened(Flags::default().set("lr_schedule.warmup_steps=7"), &fleet, 50));
         assert_eq!(own.lr_schedule.warmup_steps, 7, "what the user says of it stays");
     }

@@ -9,7 +9,8 @@ const BAND: i64 = 192;
 /// beta · c + alpha · (a @ b), `[batch, n, n]`. Without `c` as with zeros.
 pub fn product(c: Option<&Tensor>, a: &Tensor, b: &Tensor, beta: f64, alpha: f64) -> Result<Tensor, TchError> {
     let n = a.size()[1];
-    // A card multiplies small blocks no faster than whole matrices.
+    // Below three bands the diagonal blocks are most of the matrix. A card multiplies small blocks no faster than whole
+    // matrices. In bf16, beta · c would be rounded before the product is added to it.
     if n < 3 * BAND || a.device() != Device::Cpu || a.kind() == Kind::BFloat16 {
         return match c {
             Some(c) => c.f_baddbmm(a, b, beta, alpha),

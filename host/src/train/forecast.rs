@@ -19,9 +19,9 @@ use crate::{
     fault::{Fault, Faults},
     growth::{Entry, LiveHyper},
     model::{self, Parameter, Role},
-    optim::param_groups,
+    optim::{narrow, param_groups},
     registry::hyper::plain,
-    rules::kernel::state_kind,
+    rules::kernel::slot_kind,
     tensor::slots::slot_shape,
 };
 
@@ -137,16 +137,19 @@ fn state_bytes(prepared: &Prepared, network: &Network, kind: Kind) -> Result<u64
     let parameters = network.parameters.iter().map(|info| stand_in(info, kind)).collect::<Result<Vec<_>, Fault>>()?;
     let source = |key: &str| prepare::source(&prepared.resolved, key);
     let groups = param_groups::plan(&prepared.resolved.settings, &source, &prepared.catalogue, &parameters)?;
-    let mut elements = 0;
+    let mut bytes = 0;
     for group in &groups {
-        for &member in &group.members {
-            let shape = parameters[member].tensor.size();
-            for slot in group.loaded.slots_of(&group.hyper.values, &shape)? {
-                elements += slot_shape(&slot, &shape).map_or(0, |shape| shape.iter().product::<i64>().unsigned_abs());
+        for tensor in group.members.iter().map(|&member| &parameters[member].tensor) {
+            let shape = tensor.size();
+            let slots = group.loaded.slots_of(&group.hyper.values, &shape)?;
+            let narrow = narrow::slots(group, tensor, &slots)?;
+            for slot in &slots {
+                let elements = slot_shape(slot, &shape).map_or(0, |shape| shape.iter().product::<i64>().unsigned_abs());
+                bytes += elements * slot_kind(kind, narrow, slot.index as usize).elt_size_in_bytes() as u64;
             }
         }
     }
-    Ok(elements * state_kind(kind).elt_size_in_bytes() as u64)
+    Ok(bytes)
 }
 
 /// A parameter of this shape whose values take no memory.
