@@ -56,6 +56,7 @@ fn pytorch_computes_the_same() {
             n_layer: 3,
             n_head: 4,
             n_embd: 32,
+            mlp_width: None,
             block_size: 24,
             bias,
             dropout: 0.0,

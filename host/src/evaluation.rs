@@ -107,6 +107,7 @@ mod tests {
             n_layer: 1,
             n_head: 2,
             n_embd: 8,
+            mlp_width: None,
             block_size,
             bias: false,
             dropout: 0.5,

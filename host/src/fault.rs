@@ -134,6 +134,13 @@ impl Faults {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 
+    /// The first, with the others as its notes: where one fault ends a run.
+    pub fn into_one(self) -> Fault {
+        let mut all = self.0.into_iter();
+        let first = all.next().unwrap_or_else(|| Fault::new("E001", Exit::Bug, "a fault that nobody described"));
+        all.fold(first, |first, other| first.note("and", format!("[{}] {}", other.code, other.message)))
+    }
+
     /// Registry faults outrank configuration faults; otherwise the first one decides.
     pub fn exit(&self) -> Exit {
         let first = self.0.first().map_or(Exit::Ok, |fault| fault.exit);

@@ -99,6 +99,7 @@ mod tests {
             n_layer: 2,
             n_head: 2,
             n_embd: 16,
+            mlp_width: None,
             block_size: 8,
             bias: true,
             dropout: 0.3,

@@ -136,10 +136,9 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let signals = Signals::install()?;
 
     let mut trainer = Trainer::new(prepared)?;
-    let groups = trainer.groups();
     let (directory, record) = match &start {
         Start::New(path) => {
-            announce(prepared, &trainer, &groups, &screen);
+            announce(prepared, &trainer, &trainer.groups(), &screen);
             begin(prepared, &trainer, path.as_deref(), invocation)?
         }
         Start::From { directory, named } => {
@@ -151,7 +150,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
                 checkpoint::go_on_from(&directory, trainer.progress().step)?;
             }
             record.resume(trainer.progress().step, invocation.argv.clone());
-            announce(prepared, &trainer, &groups, &screen);
+            announce(prepared, &trainer, &trainer.groups(), &screen);
             (directory, record)
         }
     };
@@ -168,7 +167,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     });
     ledger.close_bar();
     match outcome {
-        Ok(Some(last)) => match finish(prepared, &trainer, &groups, &mut ledger, &last) {
+        Ok(Some(last)) => match finish(prepared, &trainer, &mut ledger, &last) {
             Ok(text) => {
                 end(&mut ledger, Exit::Ok)?;
                 stdout::print(&text).map(|()| Exit::Ok)
@@ -283,7 +282,7 @@ fn record(prepared: &Prepared, trainer: &Trainer, invocation: &Invocation) -> Re
 /// What will be trained, before it is.
 fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen: &Screen) {
     let corpus = trainer.corpus();
-    let settings = &prepared.resolved.settings;
+    let sizes = trainer.model().settings();
     screen.line(&format!(
         "data: {}; {} training and {} validation tokens, vocabulary {}",
         corpus.description,
@@ -293,13 +292,13 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
     ));
     screen.line(&format!(
         "model: {} layers, {} heads, width {}, context {}: {} parameters on {} in {}",
-        settings.model.n_layer,
-        settings.model.n_head,
-        settings.model.n_embd,
-        settings.model.block_size,
+        sizes.n_layer,
+        sizes.n_head,
+        sizes.n_embd,
+        sizes.block_size,
         trainer.model().parameter_count(),
         crate::tensor::device::name(trainer.device()),
-        config::choice::Choice::name(settings.format),
+        config::choice::Choice::name(prepared.resolved.settings.format),
     ));
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header(group_head());
@@ -350,7 +349,6 @@ fn main_lr(prepared: &Prepared) -> Option<f64> {
 fn finish(
     prepared: &Prepared,
     trainer: &Trainer,
-    groups: &[GroupRow],
     ledger: &mut Ledger,
     last: &Evaluation,
 ) -> Result<String, Fault> {
@@ -382,7 +380,7 @@ fn finish(
         results: results.clone(),
         plot,
         sample: sample.clone(),
-        groups: metrics::Table { head: group_head(), rows: group_rows(groups) },
+        groups: metrics::Table { head: group_head(), rows: group_rows(&trainer.groups()) },
         settings: prepared
             .resolved
             .origins

@@ -1,7 +1,7 @@
 //! Settings that are one of a few words.
 //! Does not say what the words do; that is `settings.rs`.
 
-use super::settings::{Device, Format, LrScheduleKind, NonFinite, Tokens};
+use super::settings::{Device, Format, GrownState, LrScheduleKind, NonFinite, Tokens};
 
 /// A setting that is one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -40,5 +40,6 @@ macro_rules! choice {
 choice!(Device, DEVICES: Auto = "auto", Cpu = "cpu", Cuda = "cuda");
 choice!(Format, FORMATS: F32 = "f32", Bf16 = "bf16", F64 = "f64");
 choice!(Tokens, TOKENS: Chars = "chars", Bytes = "bytes");
+choice!(GrownState, GROWN_STATES: Carry = "carry", Reset = "reset");
 choice!(NonFinite, NON_FINITE: Skip = "skip", Stop = "stop");
 choice!(LrScheduleKind, LR_SCHEDULES: Cosine = "cosine", Linear = "linear", Constant = "constant", Wsd = "wsd");

@@ -4,7 +4,9 @@
 use super::{
     choice::{self, Choice},
     kind::{Kind, Range},
-    settings::{DataSettings, HyperValue, LrScheduleSettings, ModelSettings, RunSettings, Settings, TrainSettings},
+    settings::{
+        DataSettings, GrowthSettings, HyperValue, LrScheduleSettings, ModelSettings, RunSettings, Settings, TrainSettings,
+    },
     value::Value,
 };
 
@@ -110,6 +112,7 @@ pub fn builtin() -> Settings {
             n_layer: 4,
             n_head: 4,
             n_embd: 128,
+            mlp_width: None,
             block_size: 64,
             bias: false,
             dropout: 0.0,
@@ -137,6 +140,7 @@ pub fn builtin() -> Settings {
         group: Vec::new(),
         projection: Vec::new(),
         schedule: Vec::new(),
+        growth: GrowthSettings { state: super::settings::GrownState::Carry },
         run: RunSettings { dir: None, checkpoint_every: 250, keep_last: 3, sample_tokens: 200 },
         tags: Default::default(),
     }
@@ -259,6 +263,13 @@ pub static KNOBS: &[Knob] = &[
     .flag("hidden")
     .traced("hidden")
     .variables(&["HIDDEN", "HIDDEN_DIM"]),
+    Knob::new(
+        "model.mlp_width",
+        up_to(1 << 20),
+        "hidden units of each block's feed-forward half; without it four times the width",
+        |s| s.model.mlp_width.and_then(size),
+        |s, v| s.model.mlp_width = Some(v.integer() as usize),
+    ),
     Knob::new(
         "model.block_size",
         up_to(1 << 20),
@@ -413,6 +424,13 @@ pub static KNOBS: &[Knob] = &[
     .flag("lr")
     .traced("lr")
     .variables(&["LR"]),
+    Knob::new(
+        "growth.state",
+        Kind::Word(choice::GROWN_STATES),
+        "optimizer state where an operation changes the architecture: it follows its parameter, or all restarts",
+        |s| word(s.growth.state),
+        |s, v| s.growth.state = Choice::named(v.text()),
+    ),
     Knob::new(
         "run.dir",
         Kind::Path,

@@ -30,6 +30,8 @@ pub struct Settings {
     pub projection: Vec<ProjectionSettings>,
     /// Scheduled operations, first in first out.
     pub schedule: Vec<OperationSettings>,
+    /// What becomes of training state where the network grows.
+    pub growth: GrowthSettings,
     /// What is kept.
     pub run: RunSettings,
     /// Recorded with the run, not interpreted.
@@ -92,6 +94,8 @@ pub struct ModelSettings {
     pub n_head: usize,
     /// Width.
     pub n_embd: usize,
+    /// Hidden units of the feed-forward half of a block; none is four times the width.
+    pub mlp_width: Option<usize>,
     /// Context length in tokens.
     pub block_size: usize,
     /// Whether linear layers and LayerNorms have a bias.
@@ -104,6 +108,13 @@ pub struct ModelSettings {
     pub lora_rank: usize,
     /// LoRA's α: the adapter is scaled by α/rank.
     pub lora_alpha: f64,
+}
+
+impl ModelSettings {
+    /// Hidden units of the feed-forward half of a block.
+    pub fn hidden_units(&self) -> usize {
+        self.mlp_width.unwrap_or(4 * self.n_embd)
+    }
 }
 
 /// How long and how it is trained.
@@ -226,6 +237,23 @@ pub struct OperationSettings {
     /// Hyper-parameters.
     #[serde(flatten)]
     pub hyper: BTreeMap<String, HyperValue>,
+}
+
+/// What becomes of training state where the network grows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GrowthSettings {
+    /// What becomes of the optimizer's state.
+    pub state: GrownState,
+}
+
+/// What becomes of the optimizer's state when an operation changes the architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrownState {
+    /// It follows the lineage of its parameter.
+    Carry,
+    /// All of it restarts, step counts included.
+    Reset,
 }
 
 /// What is kept.

@@ -1,4 +1,4 @@
-//! Scheduled architecture operations: when each fires, and what its plan changes in the network.
+//! Scheduled architecture operations: when each fires, and the network that its plan leads to.
 //! Plans no change itself; that is an arch-op plugin's, and it is pure.
 //!
 //! # Codes
@@ -14,9 +14,11 @@
 mod apply;
 mod network;
 mod operation;
+mod plan;
 mod schedule;
 
-pub use apply::{Applied, apply, freeze};
+pub use apply::{Applied, Carried, freeze, freeze_as_planned, grow};
 pub use network::network;
 pub use operation::Operation;
+pub use plan::{Lineage, planned_network};
 pub use schedule::{Position, Schedule};

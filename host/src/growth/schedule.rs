@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use sdk::abi::Network;
 
-use super::{Operation, apply};
+use super::{Operation, planned_network};
 use crate::{
     config::settings::OperationSettings,
     fault::{Exit, Fault, Faults},
@@ -64,7 +64,7 @@ impl Schedule {
     pub fn rehearse(&self, network: &Network) -> Result<(), Fault> {
         let mut network = network.clone();
         for Entry { operation, place, .. } in self.entries.iter().skip(self.position.done) {
-            let planned = operation.plan(&network).and_then(|plan| apply::planned_network(&network, &plan));
+            let planned = operation.plan(&network).and_then(|plan| planned_network(&network, &plan));
             network = planned.map_err(|fault| fault.at(place))?;
         }
         Ok(())

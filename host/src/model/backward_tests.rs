@@ -9,6 +9,7 @@ fn gpt(lora_rank: usize, dropout: f64, format: Format) -> Gpt {
         n_layer: 2,
         n_head: 2,
         n_embd: 16,
+        mlp_width: None,
         block_size: 8,
         bias: true,
         dropout,

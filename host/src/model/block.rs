@@ -15,13 +15,19 @@ pub(super) struct Block {
 
 impl Block {
     /// Block number `layer`, `transformer.h.{layer}`.
-    pub(super) fn new(builder: &mut Builder, layer: usize, width: i64, heads: i64) -> Result<Block, TchError> {
+    pub(super) fn new(
+        builder: &mut Builder,
+        layer: usize,
+        width: i64,
+        heads: i64,
+        hidden: i64,
+    ) -> Result<Block, TchError> {
         let name = format!("transformer.h.{layer}");
         Ok(Block {
             ln_1: LayerNorm::new(builder, &format!("{name}.ln_1"), width)?,
             attn: Attention::new(builder, &format!("{name}.attn"), width, heads)?,
             ln_2: LayerNorm::new(builder, &format!("{name}.ln_2"), width)?,
-            mlp: Mlp::new(builder, &format!("{name}.mlp"), width)?,
+            mlp: Mlp::new(builder, &format!("{name}.mlp"), width, hidden)?,
         })
     }
 

@@ -1,11 +1,14 @@
 //! The network with its parameters.
 //! Does not change them after construction; steps are taken through [`Gpt::parameters_mut`].
 
+use std::collections::BTreeMap;
+
 use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{
+    architecture::Architecture,
     block::Block,
-    builder::{Builder, Slot},
+    builder::{Builder, Slot, Values},
     format::kind,
     network::Network,
     parameter::{Parameter, Role},
@@ -41,6 +44,38 @@ impl Gpt {
         format: Format,
         device: Device,
     ) -> Result<Gpt, Fault> {
+        let given = BTreeMap::new();
+        Gpt::build(settings, vocab_size, format, device, seed, Values::Drawn { given })
+    }
+
+    /// A network of this format and device whose parameters are those `given` by name, and fresh ones where none is.
+    /// Given tensors are taken as they are: they have the shapes of [`Architecture::outline`].
+    ///
+    /// # Errors
+    /// As [`Gpt::new`].
+    pub(crate) fn grown(
+        &self,
+        architecture: &Architecture,
+        seed: u64,
+        given: BTreeMap<String, Tensor>,
+    ) -> Result<Gpt, Fault> {
+        let Architecture { settings, vocab_size } = architecture;
+        Gpt::build(settings, *vocab_size, self.format, self.device, seed, Values::Drawn { given })
+    }
+
+    /// The parameters of a network, without memory.
+    pub(super) fn outline(settings: &ModelSettings, vocab_size: usize) -> Result<Vec<Parameter>, Fault> {
+        Ok(Gpt::build(settings, vocab_size, Format::F32, Device::Cpu, 0, Values::None)?.parameters)
+    }
+
+    fn build(
+        settings: &ModelSettings,
+        vocab_size: usize,
+        format: Format,
+        device: Device,
+        seed: u64,
+        values: Values,
+    ) -> Result<Gpt, Fault> {
         check(settings, vocab_size)?;
         let mut builder = Builder {
             seed,
@@ -50,6 +85,7 @@ impl Gpt {
             lora_rank: settings.lora_rank,
             lora_scale: settings.lora_alpha / settings.lora_rank.max(1) as f64,
             bias: settings.bias,
+            values,
             parameters: Vec::new(),
         };
         let network = Network::new(&mut builder, settings, vocab_size).map_err(refused)?;
@@ -80,6 +116,11 @@ impl Gpt {
     /// Its sizes.
     pub fn settings(&self) -> &ModelSettings {
         &self.settings
+    }
+
+    /// Its sizes and its vocabulary.
+    pub fn architecture(&self) -> Architecture {
+        Architecture { settings: self.settings.clone(), vocab_size: self.vocab_size }
     }
 
     /// Its element type.
@@ -187,10 +228,11 @@ impl Gpt {
 /// Whether the sizes make a network.
 fn check(settings: &ModelSettings, vocab_size: usize) -> Result<(), Fault> {
     let ModelSettings { n_layer, n_head, n_embd, block_size, dropout, lora_alpha, .. } = *settings;
-    let message = if [n_layer, n_head, n_embd, block_size, vocab_size].contains(&0) {
+    let hidden = settings.hidden_units();
+    let message = if [n_layer, n_head, n_embd, hidden, block_size, vocab_size].contains(&0) {
         format!(
-            "a network of {n_layer} layers, {n_head} heads, width {n_embd}, context {block_size} and {vocab_size} \
-             tokens is empty"
+            "a network of {n_layer} layers, {n_head} heads, width {n_embd}, {hidden} hidden units, context {block_size} \
+             and {vocab_size} tokens is empty"
         )
     } else if n_embd % n_head != 0 {
         format!("width n_embd = {n_embd} is no multiple of n_head = {n_head}")

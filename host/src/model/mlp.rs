@@ -1,4 +1,4 @@
-//! The feed-forward half of a block: four times wider, GELU with the exact error function, and back.
+//! The feed-forward half of a block: wider, GELU with the exact error function, and back.
 //! Mixes nothing between positions.
 
 use tch::{TchError, Tensor};
@@ -12,11 +12,11 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// `{name}.c_fc` and `{name}.c_proj`.
-    pub(super) fn new(builder: &mut Builder, name: &str, width: i64) -> Result<Mlp, TchError> {
-        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), width, 4 * width, 0.02)?;
+    /// `{name}.c_fc` and `{name}.c_proj` around `hidden` units.
+    pub(super) fn new(builder: &mut Builder, name: &str, width: i64, hidden: i64) -> Result<Mlp, TchError> {
+        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), width, hidden, 0.02)?;
         let residual_std = builder.residual_std;
-        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), 4 * width, width, residual_std)?;
+        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), hidden, width, residual_std)?;
         Ok(Mlp { c_fc, c_proj })
     }
 

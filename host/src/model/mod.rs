@@ -1,6 +1,7 @@
 //! The network: nanoGPT's GPT in libtorch operations, with names as there.
 //! Does not train itself: gradients come from autograd, steps from plugins.
 
+pub mod architecture;
 mod attention;
 mod backward;
 mod block;
@@ -18,6 +19,7 @@ mod network;
 pub mod parameter;
 mod pass;
 
+pub use architecture::Architecture;
 pub use dropout::dropout_seed;
 pub use format::kind;
 pub use gpt::Gpt;

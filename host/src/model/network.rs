@@ -29,7 +29,9 @@ impl Network {
         let (vocab, width, heads) = (vocab_size as i64, settings.n_embd as i64, settings.n_head as i64);
         let wte = Embedding::new(builder, "transformer.wte", vocab, width)?;
         let wpe = Embedding::new(builder, "transformer.wpe", settings.block_size as i64, width)?;
-        let blocks: Result<_, _> = (0..settings.n_layer).map(|i| Block::new(builder, i, width, heads)).collect();
+        let hidden = settings.hidden_units() as i64;
+        let blocks: Result<_, _> =
+            (0..settings.n_layer).map(|i| Block::new(builder, i, width, heads, hidden)).collect();
         let blocks = blocks?;
         let ln_f = LayerNorm::new(builder, "transformer.ln_f", width)?;
         let lm_head = match settings.tie_head {

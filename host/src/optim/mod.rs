@@ -10,6 +10,7 @@ pub mod hyper;
 pub mod param_groups;
 pub mod state;
 
+mod carry;
 pub mod clip;
 pub mod lr_schedule;
 pub mod non_finite;

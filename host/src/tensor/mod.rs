@@ -6,6 +6,7 @@ pub mod arena;
 pub mod bytes;
 pub mod device;
 pub mod fingerprint;
+pub mod index_map;
 pub mod memory;
 pub mod project;
 pub mod slots;

@@ -87,7 +87,10 @@ fn fill_defaults(resolved: &mut Resolved, catalogue: &Catalogue) {
 fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
     let lora_rank = settings.model.lora_rank.min(1);
-    let small = ModelSettings { n_embd: settings.model.n_head, block_size: 1, lora_rank, ..settings.model.clone() };
+    // Operations ask for hidden units by their number, so they are as many as in the real one.
+    let mlp_width = Some(settings.model.hidden_units());
+    let n_embd = settings.model.n_head;
+    let small = ModelSettings { n_embd, mlp_width, block_size: 1, lora_rank, ..settings.model.clone() };
     let network = Gpt::new(&small, 1, 0, settings.format, Device::Cpu)?;
     let mut faults = Faults::none();
     let source = |key: &str| source(resolved, key);

@@ -36,10 +36,11 @@ prop_compose! {
     fn model()(
         n_layer in 1usize..40, n_head in 1usize..9, width in 1usize..40, block_size in 1usize..5000, bias: bool,
         dropout in 0.0f64..1.0, tie_head: bool, rank in 0usize..2, alpha in 0.001f64..100.0,
+        mlp_width in proptest::option::of(1usize..500),
     ) -> ModelSettings {
         let lora_alpha = if rank == 0 { builtin().model.lora_alpha } else { alpha };
         ModelSettings {
-            n_layer, n_head, n_embd: n_head * width, block_size, bias, dropout, tie_head, lora_rank: rank, lora_alpha,
+            n_layer, n_head, n_embd: n_head * width, mlp_width, block_size, bias, dropout, tie_head, lora_rank: rank, lora_alpha,
         }
     }
 }
@@ -120,12 +121,13 @@ prop_compose! {
         projection in proptest::collection::vec(projection(), 0..3),
         schedule in proptest::collection::vec(operation(), 0..3),
         (checkpoint_every, keep_last, sample_tokens) in (0u64..1000, 1usize..9, 0usize..999),
+        state in named::<GrownState>(),
         tags in proptest::collection::btree_map(text(), text(), 0..3),
     ) -> Settings {
         hyper.extend(lr.map(|lr| ("lr".to_owned(), HyperValue::Number(lr))));
         Settings {
             seed, device, format, data, model, train, lr_schedule, optimizer: OptimizerSettings { label, hyper },
-            group, projection, schedule,
+            group, projection, schedule, growth: GrowthSettings { state },
             run: RunSettings { dir: None, checkpoint_every, keep_last, sample_tokens }, tags,
         }
     }
@@ -173,6 +175,7 @@ fn the_written_file_holds_every_knob() {
         .flag("lr", "1")
         .flag("optimizer", "x")
         .set("model.lora_rank=1")
+        .set("model.mlp_width=8")
         .set("lr_schedule.kind=wsd")
         .set("lr_schedule.decay_steps=500");
     let text = config_toml(&setup.good().settings);
