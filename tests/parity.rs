@@ -62,6 +62,8 @@ fn pytorch_computes_the_same() {
             dropout: 0.0,
             tie_head,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         let mut model = Gpt::new(&settings, 29, 5, Format::F64, Device::Cpu).unwrap();

@@ -113,6 +113,8 @@ mod tests {
             dropout: 0.5,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         Gpt::new(&settings, vocab_size, 1, Format::F64, Device::Cpu).unwrap()

@@ -105,6 +105,8 @@ mod tests {
             dropout: 0.3,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         let tokenizer = Tokenizer::Chars("\n abcd".chars().collect());

@@ -118,6 +118,8 @@ pub fn builtin() -> Settings {
             dropout: 0.0,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 16.0,
         },
         train: TrainSettings {
@@ -304,6 +306,20 @@ pub static KNOBS: &[Knob] = &[
         "rank of the LoRA adapter of every linear layer in the blocks; 0 is none",
         |s| size(s.model.lora_rank),
         |s, v| s.model.lora_rank = v.integer() as usize,
+    ),
+    Knob::new(
+        "model.attn_lora_divisor",
+        Kind::Number(Range::POSITIVE),
+        "attention's LoRA rank is n_embd divided by this, rounded down, in place of lora_rank",
+        |s| s.model.attn_lora_divisor.map(Value::Number),
+        |s, v| s.model.attn_lora_divisor = Some(v.number()),
+    ),
+    Knob::new(
+        "model.vocab_lora_divisor",
+        Kind::Number(Range::POSITIVE),
+        "the token embedding's LoRA rank is n_embd divided by this, rounded down; not set is no adapter",
+        |s| s.model.vocab_lora_divisor.map(Value::Number),
+        |s, v| s.model.vocab_lora_divisor = Some(v.number()),
     ),
     Knob::new(
         "model.lora_alpha",

@@ -106,6 +106,10 @@ pub struct ModelSettings {
     pub tie_head: bool,
     /// Rank of the LoRA adapter of every linear layer in the blocks; 0 is none.
     pub lora_rank: usize,
+    /// Attention's adapters have the rank ⌊n_embd / divisor⌋ instead.
+    pub attn_lora_divisor: Option<f64>,
+    /// The token embedding has an adapter of the rank ⌊n_embd / divisor⌋; none is no adapter.
+    pub vocab_lora_divisor: Option<f64>,
     /// LoRA's α: the adapter is scaled by α/rank.
     pub lora_alpha: f64,
 }

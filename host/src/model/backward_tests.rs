@@ -15,6 +15,8 @@ fn gpt(lora_rank: usize, dropout: f64, format: Format) -> Gpt {
         dropout,
         tie_head: true,
         lora_rank,
+        attn_lora_divisor: None,
+        vocab_lora_divisor: None,
         lora_alpha: 4.0,
     };
     Gpt::new(&settings, 11, 1, format, Device::Cpu).unwrap()

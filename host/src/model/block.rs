@@ -42,4 +42,9 @@ impl Block {
     pub(super) fn linears(&self) -> [&Linear; 4] {
         [&self.attn.c_attn, &self.attn.c_proj, &self.mlp.c_fc, &self.mlp.c_proj]
     }
+
+    /// The same, to be changed.
+    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.attn.c_attn, &mut self.attn.c_proj, &mut self.mlp.c_fc, &mut self.mlp.c_proj]
+    }
 }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     init::Init,
+    lora::Ranks,
     parameter::{Parameter, Role},
 };
 
@@ -32,10 +33,10 @@ pub(super) struct Builder {
     pub(super) device: Device,
     /// Standard deviation of projections back into the residual stream.
     pub(super) residual_std: f64,
-    /// Rank of adapters; 0 is none.
-    pub(super) lora_rank: usize,
-    /// Factor on adapters.
-    pub(super) lora_scale: f64,
+    /// Ranks of adapters.
+    pub(super) ranks: Ranks,
+    /// LoRA's α.
+    pub(super) lora_alpha: f64,
     /// Whether linear layers and LayerNorms have a bias.
     pub(super) bias: bool,
     /// Where values come from.

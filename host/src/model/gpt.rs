@@ -7,11 +7,11 @@ use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{
     architecture::Architecture,
-    block::Block,
     builder::{Builder, Slot, Values},
     format::kind,
-    network::Network,
-    parameter::{Parameter, Role},
+    lora::{Adapter, Ranks},
+    network::{LM_HEAD, Network, WTE},
+    parameter::Parameter,
     pass::Pass,
 };
 use crate::{
@@ -82,8 +82,8 @@ impl Gpt {
             kind: kind(format),
             device,
             residual_std: 0.02 / (2.0 * settings.n_layer as f64).sqrt(),
-            lora_rank: settings.lora_rank,
-            lora_scale: settings.lora_alpha / settings.lora_rank.max(1) as f64,
+            ranks: Ranks::of(settings),
+            lora_alpha: settings.lora_alpha,
             bias: settings.bias,
             values,
             parameters: Vec::new(),
@@ -185,30 +185,59 @@ impl Gpt {
         })
     }
 
-    /// The same network without adapters: their changes are in the weights, which are trained from here on.
+    /// Scales every adapter by α/r from now on.
+    ///
+    /// # Errors
+    /// `C101` if α is not finite.
+    pub fn set_lora_alpha(&mut self, alpha: f64) -> Result<(), Fault> {
+        let settings = ModelSettings { lora_alpha: alpha, ..self.settings.clone() };
+        check(&settings, self.vocab_size)?;
+        self.settings = settings;
+        self.network.adapters_mut().for_each(|adapter| adapter.set_alpha(alpha));
+        Ok(())
+    }
+
+    /// Every weight with an adapter: its place among the parameters, and its values with the adapter's change. The
+    /// change is computed in f64, so that a merge adds one rounding and no more.
+    ///
+    /// # Errors
+    /// `E101` if libtorch fails.
+    pub fn merged_weights(&self) -> Result<Vec<(usize, Tensor)>, Fault> {
+        let merged = |(weight, adapter): (Slot, &Adapter)| Ok((weight.0, adapter.merged(weight, &self.parameters)?));
+        self.network.adapters().map(merged).collect::<Result<_, TchError>>().map_err(refused)
+    }
+
+    /// The same network without adapters: their changes are in the weights, which are trained from here on. The head
+    /// has a weight of its own where it shared that of an embedding with an adapter, which it sees without it.
     ///
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn merged(&self) -> Result<Gpt, Fault> {
-        let settings = ModelSettings { lora_rank: 0, ..self.settings.clone() };
-        let mut plain = Gpt::new(&settings, self.vocab_size, 0, self.format, self.device)?;
-        let merge = |plain: &mut Gpt| -> Result<(), TchError> {
-            let mut weights: Vec<Option<Tensor>> = self.parameters.iter().map(|p| Some(p.handle())).collect();
-            for linear in self.network.blocks.iter().flat_map(Block::linears) {
-                if let Some((Slot(place), weight)) = linear.merged(&self.parameters)? {
-                    weights[place] = Some(weight);
-                }
-            }
-            let kept = self.parameters.iter().zip(weights).filter(|(p, _)| p.role != Role::Adapter);
-            for (parameter, (_, weight)) in plain.parameters.iter_mut().zip(kept) {
-                let _guard = tch::no_grad_guard();
-                if let Some(weight) = weight {
-                    parameter.tensor.f_copy_(&weight)?;
-                }
-            }
-            Ok(())
+        let unties = Ranks::of(&self.settings).vocab > 0;
+        let settings = ModelSettings {
+            lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
+            tie_head: self.settings.tie_head && !unties,
+            ..self.settings.clone()
         };
-        merge(&mut plain).map_err(refused)?;
+        let mut plain = Gpt::new(&settings, self.vocab_size, 0, self.format, self.device)?;
+        let mut values: BTreeMap<&str, Tensor> =
+            self.parameters.iter().map(|one| (one.name.as_str(), one.handle())).collect();
+        if let (true, true, Some(shared)) = (unties, self.settings.tie_head, values.get(WTE).map(Tensor::shallow_clone))
+        {
+            values.insert(LM_HEAD, shared);
+        }
+        for (place, weight) in self.merged_weights()? {
+            values.insert(&self.parameters[place].name, weight);
+        }
+        let _guard = tch::no_grad_guard();
+        for parameter in &mut plain.parameters {
+            let Some(value) = values.get(parameter.name.as_str()) else {
+                return Err(refused(TchError::Torch(format!("no values for `{}`", parameter.name))));
+            };
+            parameter.tensor.f_copy_(value).map_err(refused)?;
+        }
         Ok(plain)
     }
 

@@ -15,6 +15,8 @@ fn settings() -> ModelSettings {
         dropout: 0.0,
         tie_head: true,
         lora_rank: 0,
+        attn_lora_divisor: None,
+        vocab_lora_divisor: None,
         lora_alpha: 8.0,
     }
 }

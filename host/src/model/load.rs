@@ -79,6 +79,8 @@ mod tests {
             dropout: 0.0,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         Gpt::new(&settings, 5, seed, Format::F32, Device::Cpu).unwrap()

@@ -3,7 +3,11 @@
 
 use tch::{TchError, Tensor};
 
-use super::{builder::Builder, linear::Linear, pass::Pass};
+use super::{
+    builder::Builder,
+    linear::{Linear, Shape},
+    pass::Pass,
+};
 
 /// Two linear layers around a GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 pub(super) struct Mlp {
@@ -14,9 +18,11 @@ pub(super) struct Mlp {
 impl Mlp {
     /// `{name}.c_fc` and `{name}.c_proj` around `hidden` units.
     pub(super) fn new(builder: &mut Builder, name: &str, width: i64, hidden: i64) -> Result<Mlp, TchError> {
-        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), width, hidden, 0.02)?;
-        let residual_std = builder.residual_std;
-        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), hidden, width, residual_std)?;
+        let (residual_std, rank) = (builder.residual_std, builder.ranks.mlp);
+        let shape = Shape { inputs: width, outputs: hidden, std: 0.02, rank };
+        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), shape)?;
+        let shape = Shape { inputs: hidden, outputs: width, std: residual_std, rank };
+        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), shape)?;
         Ok(Mlp { c_fc, c_proj })
     }
 

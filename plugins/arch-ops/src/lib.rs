@@ -1,8 +1,15 @@
 //! Architecture operations: changes of the network.
 #![forbid(unsafe_code)]
 
+pub mod adapter;
+pub mod decrease_attn_lora_scaling;
+pub mod decrease_vocab_lora_scaling;
 pub mod freeze_layer;
 pub mod layer;
+pub mod merge_lora_weights;
+pub mod resize_vocabulary;
+pub mod set_attn_lora_rank;
+pub mod set_vocab_lora_rank;
 pub mod unfreeze_layer;
 
 sdk::plugin!();

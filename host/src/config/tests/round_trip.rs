@@ -37,10 +37,17 @@ prop_compose! {
         n_layer in 1usize..40, n_head in 1usize..9, width in 1usize..40, block_size in 1usize..5000, bias: bool,
         dropout in 0.0f64..1.0, tie_head: bool, rank in 0usize..2, alpha in 0.001f64..100.0,
         mlp_width in proptest::option::of(1usize..500),
+        attn_lora in proptest::option::of(0.01f64..=1.0), vocab_lora in proptest::option::of(0.01f64..=1.0),
     ) -> ModelSettings {
-        let lora_alpha = if rank == 0 { builtin().model.lora_alpha } else { alpha };
+        let n_embd = n_head * width;
+        // from 1 to the width, so that there is a rank
+        let divisor = |share: Option<f64>| share.map(|share| (n_embd as f64 * share).max(1.0));
+        let (attn_lora_divisor, vocab_lora_divisor) = (divisor(attn_lora), divisor(vocab_lora));
+        let has_adapter = rank > 0 || attn_lora.is_some() || vocab_lora.is_some();
+        let lora_alpha = if has_adapter { alpha } else { builtin().model.lora_alpha };
         ModelSettings {
-            n_layer, n_head, n_embd: n_head * width, mlp_width, block_size, bias, dropout, tie_head, lora_rank: rank, lora_alpha,
+            n_layer, n_head, n_embd, mlp_width, block_size, bias, dropout, tie_head, lora_rank: rank, attn_lora_divisor,
+            vocab_lora_divisor, lora_alpha,
         }
     }
 }
