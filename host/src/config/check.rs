@@ -29,7 +29,7 @@ const IDLE: &[Idle] = &[
         key: "model.lora_alpha",
         because: "model.lora_rank",
         // an operation may add adapters
-        holds: |s| Ranks::of(&s.model) == Ranks::default() && s.schedule.is_empty(),
+        holds: |s| Ranks::of(&s.model).largest().is_none() && s.schedule.is_empty(),
     },
     Idle {
         key: "lr_schedule.decay_fraction",

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use abi_stable::std_types::RVec;
 use sdk::abi::{DimensionMap, NetworkPlan, ParameterPlan};
+use tch::{TchError, Tensor};
 
 use super::{
     network,
@@ -14,7 +15,7 @@ use crate::{
     fault::Fault,
     model::{self, Gpt, Parameter},
     random::Stream,
-    tensor::index_map::{Axis, mapped},
+    tensor::index_map::{Axis, mapped, mapped_or},
 };
 
 /// What became of state that was not carried as it is. Names of parameters in the new network, each with the reason.
@@ -33,6 +34,8 @@ pub struct Applied {
     pub kept: usize,
     /// Parameters whose values follow from old ones.
     pub mapped: usize,
+    /// Weights that took the change of their adapter over.
+    pub merged: usize,
     /// Parameters that are new.
     pub fresh: usize,
     /// Numbers of the architecture before, those that changed.
@@ -50,7 +53,7 @@ pub struct Applied {
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} parameters kept", self.kept)?;
-        for (what, count) in [("mapped", self.mapped), ("fresh", self.fresh)] {
+        for (what, count) in [("mapped", self.mapped), ("merged", self.merged), ("fresh", self.fresh)] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -85,6 +88,7 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
     let old: BTreeMap<&str, &Parameter> = model.parameters().iter().map(|one| (one.name.as_str(), one)).collect();
     let mut applied = Applied::default();
     let mut given = BTreeMap::new();
+    let mut merged = merged_weights(model, plan)?;
     for one in &plan.parameters {
         let tensor = match Lineage::of(one) {
             Lineage::Fresh => {
@@ -94,6 +98,16 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
             Lineage::Kept(source) => {
                 applied.kept += 1;
                 old[source].handle()
+            }
+            Lineage::Merged(source) => {
+                applied.merged += 1;
+                let values = merged.remove(source).ok_or_else(|| model::refused(TchError::Torch(source.into())))?;
+                let values = values.f_to_kind(old[source].tensor.kind());
+                values.and_then(|values| values.f_set_requires_grad(!one.frozen)).map_err(model::refused)?
+            }
+            Lineage::Mapped(_) if begins_fresh(one) => {
+                applied.mapped += 1;
+                continue;
             }
             Lineage::Mapped(source) => {
                 applied.mapped += 1;
@@ -108,6 +122,12 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
     let by_name: BTreeMap<&str, &ParameterPlan> = plan.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
     for parameter in grown.parameters_mut() {
         let planned = by_name[parameter.name.as_str()];
+        if let (Lineage::Mapped(source), true) = (Lineage::of(planned), begins_fresh(planned)) {
+            let drawn = parameter.tensor.detach().copy();
+            let values = mapped_or(&old[source].tensor, &values(&planned.maps), 1.0, Some(&drawn));
+            let _guard = tch::no_grad_guard();
+            values.and_then(|values| parameter.tensor.f_copy_(&values)).map_err(model::refused)?;
+        }
         let was_frozen = old.get(planned.source.as_str()).is_some_and(|source| source.frozen);
         parameter.frozen = was_frozen;
         if planned.frozen != was_frozen {
@@ -121,6 +141,20 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
         applied.new.push(format!("{name}={new}"));
     }
     Ok((grown, applied))
+}
+
+/// Weights with their adapters' changes by name, where a plan merges any.
+fn merged_weights<'a>(model: &'a Gpt, plan: &NetworkPlan) -> Result<BTreeMap<&'a str, Tensor>, Fault> {
+    if !plan.parameters.iter().any(|one| matches!(Lineage::of(one), Lineage::Merged(_))) {
+        return Ok(BTreeMap::new());
+    }
+    let name = |place: usize| model.parameters()[place].name.as_str();
+    Ok(model.merged_weights()?.into_iter().map(|(place, weight)| (name(place), weight)).collect())
+}
+
+/// Whether some of a mapped parameter's values have no source.
+fn begins_fresh(plan: &ParameterPlan) -> bool {
+    plan.maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
 }
 
 fn values(maps: &RVec<DimensionMap>) -> Vec<Axis> {

@@ -9,7 +9,7 @@ use super::network;
 use crate::{
     config::knobs,
     fault::{Exit, Fault},
-    model::Architecture,
+    model::{Architecture, lora},
 };
 
 /// `ParameterPlan::lineage` of a new parameter.
@@ -19,8 +19,11 @@ const KEPT: u32 = 1;
 /// Of one whose values follow from an old one by index maps.
 const MAPPED: u32 = 2;
 
+/// Of one that takes the change of its adapter over.
+const MERGED: u32 = 3;
+
 /// Numbers that follow from the text and its batches; no operation changes them.
-const OF_THE_DATA: [&str; 2] = ["block_size", "vocab_size"];
+const OF_THE_DATA: [&str; 1] = ["block_size"];
 
 /// Where a parameter comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum Lineage<'a> {
     Kept(&'a str),
     /// Its values follow from the old parameter of this name.
     Mapped(&'a str),
+    /// It is the old parameter of this name with its adapter's change.
+    Merged(&'a str),
 }
 
 impl<'a> Lineage<'a> {
@@ -39,6 +44,7 @@ impl<'a> Lineage<'a> {
         match plan.lineage {
             KEPT => Lineage::Kept(&plan.source),
             MAPPED => Lineage::Mapped(&plan.source),
+            MERGED => Lineage::Merged(&plan.source),
             _ => Lineage::Fresh,
         }
     }
@@ -58,7 +64,13 @@ pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architectur
     let blank = Architecture { settings: knobs::builtin().model, vocab_size: 1 };
     let before = blank.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
     let after = before.and_then(|before| before.with(plan.facts.iter().map(|fact| (fact.0.as_str(), fact.1))));
-    after.map_err(|what| misfit(&what))
+    let after = after.map_err(|what| misfit(&what))?;
+    // The text may hold any of them.
+    let tokens = network.fact("vocab_size").unwrap_or_default();
+    if (after.vocab_size as f64) < tokens {
+        return Err(misfit(&format!("`vocab_size` = {}, fewer than the {tokens} tokens there are", after.vocab_size)));
+    }
+    Ok(after)
 }
 
 /// The network that a plan leads to, if this host can carry it out.
@@ -103,14 +115,18 @@ fn check<'a>(
             return Err(misfit(&format!("parameter `{name}` from `{}`, which the network has not", one.source)));
         };
         match one.lineage {
-            KEPT if one.shape != source.shape || !one.maps.is_empty() => {
+            KEPT | MERGED if one.shape != source.shape || !one.maps.is_empty() => {
                 let text = format!("parameter `{name}` of shape {:?}, kept as {:?}", source.shape, one.shape);
                 return Err(misfit(&text));
             }
-            KEPT if !kept.insert(one.source.as_str()) => {
+            KEPT | MERGED if !kept.insert(one.source.as_str()) => {
                 return Err(misfit(&format!("parameter `{}`, kept under two names", one.source)));
             }
             KEPT => {}
+            MERGED if !has_adapter(&old, &one.source) => {
+                return Err(misfit(&format!("parameter `{name}` merged with an adapter, which it has not")));
+            }
+            MERGED => {}
             MAPPED => maps(one, source)?,
             _ => return Err(not_carried(&format!("parameter `{name}` of a lineage that is not known"))),
         }
@@ -122,6 +138,12 @@ fn check<'a>(
         return Err(misfit("no parameter that is trained"));
     }
     Ok(planned)
+}
+
+/// Whether this is a weight with an adapter beside it.
+fn has_adapter(network: &BTreeMap<&str, &ParameterInfo>, weight: &str) -> bool {
+    let beside = |end: &str| weight.strip_suffix("weight").map(|layer| format!("{layer}{end}"));
+    [lora::A, lora::B].into_iter().filter_map(beside).filter(|name| network.contains_key(name.as_str())).count() == 2
 }
 
 fn by_name(network: &Network) -> BTreeMap<&str, &ParameterInfo> {
@@ -141,7 +163,7 @@ fn maps(one: &ParameterPlan, source: &ParameterInfo) -> Result<(), Fault> {
             let text = format!("parameter `{name}` with maps of {lengths:?} numbers for dimension {dim} of {new}");
             return Err(misfit(&text));
         }
-        if let Some(index) = map.index.iter().find(|index| !(0..*old).contains(*index)) {
+        if let Some(index) = map.index.iter().find(|index| !(-1..*old).contains(*index)) {
             let text = format!("parameter `{name}` from index {index} of dimension {dim} of `{}`", source.name);
             return Err(misfit(&format!("{text}, which has {old}")));
         }
@@ -158,7 +180,7 @@ fn misfit(what: &str) -> Fault {
 
 fn not_carried(what: &str) -> Fault {
     Fault::new("P031", Exit::Plugin, format!("the plan asks for {what}"))
-        .note("host", "it carries parameters that are fresh, kept or mapped, and no numbers of the data")
+        .note("host", "it carries parameters that are fresh, kept, mapped or merged, and no numbers of the data")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The numbers of an architecture by name, as operations and checkpoints know them.
 //! Holds no tensors.
 
-use super::{Gpt, Parameter};
+use super::{Gpt, Parameter, Ranks};
 use crate::{config::settings::ModelSettings, fault::Fault};
 
 /// What decides which parameters a network has, and their shapes.
@@ -24,6 +24,7 @@ enum Set {
     Count(fn(&mut Architecture, usize)),
     Flag(fn(&mut Architecture, bool)),
     Number(fn(&mut Architecture, f64)),
+    Positive(fn(&mut Architecture, f64)),
 }
 
 const FACTS: &[Fact] = &[
@@ -42,10 +43,26 @@ const FACTS: &[Fact] = &[
     },
     Fact { name: "vocab_size", get: |a| a.vocab_size as f64, set: Set::Count(|a, n| a.vocab_size = n) },
     Fact { name: "lora_rank", get: |a| a.settings.lora_rank as f64, set: Set::Count(|a, n| a.settings.lora_rank = n) },
+    Fact {
+        name: "attn_lora_divisor",
+        get: |a| divisor(a, Ranks::of(&a.settings).attn, a.settings.attn_lora_divisor),
+        set: Set::Positive(|a, x| a.settings.attn_lora_divisor = Some(x)),
+    },
+    Fact {
+        name: "vocab_lora_divisor",
+        get: |a| divisor(a, 0, a.settings.vocab_lora_divisor),
+        set: Set::Positive(|a, x| a.settings.vocab_lora_divisor = Some(x)),
+    },
     Fact { name: "lora_alpha", get: |a| a.settings.lora_alpha, set: Set::Number(|a, x| a.settings.lora_alpha = x) },
     Fact { name: "bias", get: |a| flag(a.settings.bias), set: Set::Flag(|a, on| a.settings.bias = on) },
     Fact { name: "tie_head", get: |a| flag(a.settings.tie_head), set: Set::Flag(|a, on| a.settings.tie_head = on) },
 ];
+
+/// The divisor as it was set, else that of `rank`; above the width where there is no adapter.
+fn divisor(architecture: &Architecture, rank: usize, set: Option<f64>) -> f64 {
+    let width = architecture.settings.n_embd as f64;
+    set.unwrap_or(if rank == 0 { 2.0 * width } else { width / rank as f64 })
+}
 
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
@@ -72,6 +89,7 @@ impl Architecture {
                 }
                 Set::Flag(set) if value == 0.0 || value == 1.0 => set(&mut changed, value == 1.0),
                 Set::Number(set) if value.is_finite() => set(&mut changed, value),
+                Set::Positive(set) if value.is_finite() && value > 0.0 => set(&mut changed, value),
                 _ => return Err(format!("`{name}` = {value}")),
             }
         }
@@ -106,8 +124,12 @@ mod tests {
             let other = if ["bias", "tie_head"].contains(&name) { 1.0 - value } else { value + 1.0 };
             let changed = small.with([(name, other)]).unwrap().facts();
             for ((other_name, before), (_, after)) in facts.iter().zip(&changed) {
-                // the hidden units follow the width until somebody sets them
-                let follows = name == "n_embd" && other_name == "mlp_width";
+                // those that nobody set follow the width, and attention the rank of all linear layers
+                let follows = match name {
+                    "n_embd" => other_name == "mlp_width" || other_name.ends_with("_divisor"),
+                    "lora_rank" => other_name == "attn_lora_divisor",
+                    _ => false,
+                };
                 assert_eq!(before != after, other_name == name || follows, "{name} changed {other_name}");
             }
         }
@@ -117,7 +139,8 @@ mod tests {
     #[test]
     fn what_is_no_number_of_an_architecture_is_refused() {
         for (name, value) in
-            [("n_layer", 1.5), ("n_layer", -1.0), ("n_layer", f64::NAN), ("bias", 0.5), ("lora_alpha", f64::INFINITY)]
+            [("n_layer", 1.5), ("n_layer", -1.0), ("n_layer", f64::NAN), ("bias", 0.5), ("lora_alpha", f64::INFINITY),
+            ("attn_lora_divisor", 0.0), ("vocab_lora_divisor", -1.0)]
         {
             assert!(small().with([(name, value)]).unwrap_err().contains(name), "{name} {value}");
         }

@@ -197,8 +197,8 @@ impl Gpt {
         Ok(())
     }
 
-    /// Every weight with an adapter: its place among the parameters, and its values with the adapter's change. The
-    /// change is computed in f64, so that a merge adds one rounding and no more.
+    /// Every weight with an adapter: its place among the parameters, and its values with the adapter's change in f64, so
+    /// that a merge adds one rounding and no more.
     ///
     /// # Errors
     /// `E101` if libtorch fails.
@@ -267,6 +267,8 @@ fn check(settings: &ModelSettings, vocab_size: usize) -> Result<(), Fault> {
         format!("width n_embd = {n_embd} is no multiple of n_head = {n_head}")
     } else if !(0.0..1.0).contains(&dropout) {
         format!("dropout = {dropout} is not in [0, 1)")
+    } else if let Some(rank) = Ranks::of(settings).largest().filter(|rank| *rank > n_embd) {
+        format!("a LoRA adapter of rank {rank} is larger than the width n_embd = {n_embd}")
     } else if !lora_alpha.is_finite() {
         format!("lora_alpha = {lora_alpha} is not a number")
     } else {

@@ -42,6 +42,11 @@ impl Ranks {
             vocab: vocab_lora_divisor.map_or(0, |divisor| rank(n_embd, divisor)),
         }
     }
+
+    /// The largest of them; none where there is no adapter.
+    pub fn largest(self) -> Option<usize> {
+        [self.attn, self.mlp, self.vocab].into_iter().max().filter(|rank| *rank > 0)
+    }
 }
 
 /// The matrices of an adapter, and its factor.
@@ -118,14 +123,13 @@ impl Adapter {
         rows.f_add(&change.f_mul_scalar(self.scale)?)
     }
 
-    /// `weight` with the adapter's change, in the weight's own format: W + (α/r)·B·A, or E + (α/r)·A·Bᵀ.
+    /// `weight` with the adapter's change in f64: W + (α/r)·B·A, or E + (α/r)·A·Bᵀ.
     pub(super) fn merged(&self, weight: Slot, parameters: &[Parameter]) -> Result<Tensor, TchError> {
         let tensor = |slot: Slot| &parameters[slot.0].tensor;
-        // In f64, so that merging adds one rounding and no more.
         let double = |slot: Slot| tensor(slot).f_detach()?.f_to_kind(Kind::Double);
         let (a, b) = (double(self.a)?, double(self.b)?);
         let change = if self.is_table { a.f_matmul(&b.f_transpose(0, 1)?)? } else { b.f_matmul(&a)? };
-        double(weight)?.f_add(&change.f_mul_scalar(self.scale)?)?.f_to_kind(tensor(weight).f_kind()?)
+        double(weight)?.f_add(&change.f_mul_scalar(self.scale)?)
     }
 }
 

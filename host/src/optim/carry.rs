@@ -11,6 +11,9 @@
 //! | left, right, square | as it is where every map is the identity, else *reset* |
 //! | scalar | as it is; *approximated* where a map scales gradients or values that it depends on |
 //!
+//! Of a parameter that took its adapter's change over, slots of value degree 0 are kept and others begin anew. Where a map
+//! has no old index, slots begin as those of a fresh parameter do.
+//!
 //! A rule may begin in its first step what it needs later, such as the basis of SOAP. So where one slot of a parameter
 //! is reset, all of that parameter's state restarts, its step count at 0, as if the parameter had just been made. The
 //! same holds where an operation zeroes all gradients of a parameter, and where another optimizer takes it. A tensor
@@ -30,7 +33,7 @@ use crate::{
     fault::Fault,
     growth::{Carried, Lineage},
     model::{self, Parameter},
-    tensor::index_map::{Axis, mapped},
+    tensor::index_map::{Axis, mapped, mapped_or},
 };
 
 impl Optim {
@@ -54,10 +57,11 @@ impl Optim {
         let lineages: BTreeMap<&str, _> = plan.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
         for one in &mut self.parameters {
             let Some(planned) = lineages.get(one.name.as_str()) else { continue };
-            let (source, maps) = match Lineage::of(planned) {
+            let (source, maps, values_moved) = match Lineage::of(planned) {
                 Lineage::Fresh => continue,
-                Lineage::Kept(source) => (source, None),
-                Lineage::Mapped(source) => (source, Some(&planned.maps[..])),
+                Lineage::Kept(source) => (source, None, false),
+                Lineage::Merged(source) => (source, None, true),
+                Lineage::Mapped(source) => (source, Some(&planned.maps[..]), false),
             };
             let Some(place) = before.parameters.iter().position(|one| one.name == source) else { continue };
             let from = &before.parameters[place];
@@ -65,7 +69,7 @@ impl Optim {
                 carried.reset.push(format!("{}: another optimizer", one.name));
                 continue;
             }
-            match along(&from.state, &one.state, maps, &old[place].tensor.size()).map_err(model::refused)? {
+            match along(&from.state, &one.state, maps, values_moved, &old[place].tensor.size()).map_err(model::refused)? {
                 After::Reset(why) => carried.reset.push(format!("{}: {why}", one.name)),
                 After::Carried(slots, approximated) => {
                     for (index, tensor) in slots {
@@ -95,11 +99,13 @@ enum After {
 }
 
 /// State that follows its parameter, where the rule asks for `fresh` in the new network. Without maps the slots are
-/// the same tensors. The parameter had the shape `old`.
+/// the same tensors, but those that hold values of the parameter begin anew where these moved. The parameter had the
+/// shape `old`.
 fn along(
     before: &State,
     fresh: &State,
     maps: Option<&[DimensionMap]>,
+    values_moved: bool,
     old: &[i64],
 ) -> Result<After, TchError> {
     let is_zeroed = |map: &DimensionMap| map.grad_scale.iter().all(|scale| *scale == 0.0);
@@ -108,16 +114,20 @@ fn along(
     }
     let (mut slots, mut approximated) = (Vec::new(), Vec::new());
     for slot in fresh.slots() {
+        if values_moved && slot.value_degree != 0 {
+            continue;
+        }
         let same = before.slots().iter().find(|other| is_same(other, slot));
         let source = same.and_then(|other| before.tensors[other.index as usize].as_ref());
         let Some(source) = source else { return Ok(After::Reset(format!("{} is new", slot.name))) };
+        let begun = fresh.tensors[slot.index as usize].as_ref();
         let found = match maps {
             None => Some(Slot { tensor: source.shallow_clone(), is_exact: true }),
-            Some(maps) => carried(slot, source, maps, old)?,
+            Some(maps) => carried(slot, source, maps, old, begun)?,
         };
         let Some(found) = found else { return Ok(After::Reset(slot.name.to_string())) };
         let fits = |wanted: &Tensor| wanted.size() == found.tensor.size() && wanted.kind() == found.tensor.kind();
-        if !fresh.tensors[slot.index as usize].as_ref().is_some_and(fits) {
+        if !begun.is_some_and(fits) {
             return Ok(After::Reset(format!("{} has another shape", slot.name)));
         }
         if !found.is_exact {
@@ -140,12 +150,14 @@ fn is_same(one: &SlotDescriptor, other: &SlotDescriptor) -> bool {
     one.name == other.name && kind(one) == kind(other) && (one.value_degree, one.grad_degree) == (other.value_degree, other.grad_degree)
 }
 
-/// One slot through the maps of its parameter, whose old shape is `old`; none where it cannot be carried.
+/// One slot through the maps of its parameter, whose old shape is `old`; none where it cannot be carried. Where a map
+/// has no old index the slot is as in `begun`.
 fn carried(
     slot: &SlotDescriptor,
     source: &Tensor,
     maps: &[DimensionMap],
     old: &[i64],
+    begun: Option<&Tensor>,
 ) -> Result<Option<Slot>, TchError> {
     let axes: Vec<Axis> = maps.iter().map(|map| axis(map, slot)).collect();
     if axes.iter().flat_map(|axis| &axis.factor).any(|factor| !factor.is_finite()) {
@@ -154,26 +166,34 @@ fn carried(
     let is_identity = axes.iter().zip(old).all(|(axis, size)| axis.is_identity(*size));
     let plain = |is_exact| Ok(Some(Slot { tensor: mapped(source, &identity(&source.size()), 1.0)?, is_exact }));
     match (slot.shape_kind, &axes[..], old) {
-        (0, ..) => Ok(Some(Slot { tensor: mapped(source, &axes, 1.0)?, is_exact: true })),
+        (0, ..) => Ok(Some(Slot { tensor: mapped_or(source, &axes, 1.0, begun)?, is_exact: true })),
         (5, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
         _ if is_identity => plain(true),
-        (1, [leading @ .., rows, columns], [.., n]) => over(source, &[leading, &[rows.clone()]].concat(), columns, *n),
+        (1, [leading @ .., rows, columns], [.., n]) => over(source, &[leading, &[rows.clone()]].concat(), columns, *n, begun),
         (2, [leading @ .., rows, columns], [.., n, _]) => {
-            over(source, &[leading, &[columns.clone()]].concat(), rows, *n)
+            over(source, &[leading, &[columns.clone()]].concat(), rows, *n, begun)
         }
         _ => Ok(None),
     }
 }
 
 /// A slot that is a mean over the dimension of `summed`, of `n` old indices.
-fn over(source: &Tensor, axes: &[Axis], summed: &Axis, n: i64) -> Result<Option<Slot>, TchError> {
+fn over(
+    source: &Tensor,
+    axes: &[Axis],
+    summed: &Axis,
+    n: i64,
+    begun: Option<&Tensor>,
+) -> Result<Option<Slot>, TchError> {
     let mut parts = vec![0.0; n as usize];
-    for (index, factor) in summed.index.iter().zip(&summed.factor) {
+    let known = || summed.index.iter().zip(&summed.factor).filter(|(index, _)| **index >= 0);
+    for (index, factor) in known() {
         parts[*index as usize] += factor;
     }
-    let mean = parts.iter().sum::<f64>() / summed.index.len().max(1) as f64;
+    let mean = parts.iter().sum::<f64>() / known().count().max(1) as f64;
     let even = parts.iter().all(|part| (part - parts[0]).abs() <= 1e-12 * parts[0].abs());
-    Ok(Some(Slot { tensor: mapped(source, axes, mean)?, is_exact: even }))
+    let is_exact = even && known().count() == summed.index.len();
+    Ok(Some(Slot { tensor: mapped_or(source, axes, mean, begun)?, is_exact }))
 }
 
 /// What a map does to a slot of these degrees.

@@ -6,7 +6,7 @@ use tch::{Kind, TchError, Tensor};
 /// One dimension: old index per new index, and a factor per new index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// Old index per new index.
+    /// Old index per new index; −1 where there is none.
     pub index: Vec<i64>,
     /// Factor per new index.
     pub factor: Vec<f64>,
@@ -40,7 +40,8 @@ pub fn mapped(source: &Tensor, axes: &[Axis], scale: f64) -> Result<Tensor, TchE
     for (dim, (axis, size)) in axes.iter().zip(&sizes).enumerate() {
         let in_place = axis.index.iter().copied().eq(0..*size);
         if !in_place {
-            tensor = tensor.f_index_select(dim as i64, &Tensor::f_from_slice(&axis.index)?.f_to_device(device)?)?;
+            let index: Vec<i64> = axis.index.iter().map(|index| (*index).max(0)).collect();
+            tensor = tensor.f_index_select(dim as i64, &Tensor::f_from_slice(&index)?.f_to_device(device)?)?;
             is_copy = true;
         }
     }
@@ -54,6 +55,26 @@ pub fn mapped(source: &Tensor, axes: &[Axis], scale: f64) -> Result<Tensor, TchE
         exact = exact.f_mul(&Tensor::f_from_slice(&axis.factor)?.f_reshape(&shape)?.f_to_device(device)?)?;
     }
     exact.f_to_kind(tensor.kind())
+}
+
+/// As [`mapped`], and as `fresh`, of the new shape, wherever a dimension has no old index.
+///
+/// # Errors
+/// As [`mapped`]; nothing to take where there is no old index.
+pub fn mapped_or(source: &Tensor, axes: &[Axis], scale: f64, fresh: Option<&Tensor>) -> Result<Tensor, TchError> {
+    let mut tensor = mapped(source, axes, scale)?;
+    let _guard = tch::no_grad_guard();
+    for (dim, axis) in axes.iter().enumerate() {
+        let none: Vec<bool> = axis.index.iter().map(|index| *index < 0).collect();
+        if none.iter().any(|none| *none) {
+            let fresh = fresh.ok_or_else(|| TchError::Shape("a map with no old index, and nothing fresh".into()))?;
+            let mut shape = vec![1; axes.len()];
+            shape[dim] = none.len() as i64;
+            let none = Tensor::f_from_slice(&none)?.f_reshape(&shape)?.f_to_device(tensor.device())?;
+            tensor = fresh.f_detach()?.f_where_self(&none, &tensor)?;
+        }
+    }
+    Ok(tensor)
 }
 
 #[cfg(test)]
@@ -77,6 +98,16 @@ mod tests {
         assert_eq!(mapped(&Tensor::from(3.0_f64), &[], 0.5).unwrap(), Tensor::from(1.5_f64));
         assert!(mapped(&source, &axes[..1], 1.0).is_err());
         assert!(mapped(&source, &[axis(&[2], &[1.0]), axis(&[0], &[1.0])], 1.0).is_err());
+    }
+
+    #[test]
+    fn where_there_is_no_old_index_it_begins_fresh() {
+        let source = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0]).reshape([2, 2]);
+        let axes = [axis(&[1, -1, 0], &[1.0; 3]), axis(&[0, -1], &[10.0, 1.0])];
+        let fresh = Tensor::from_slice(&[-1.0_f32, -2.0, -3.0, -4.0, -5.0, -6.0]).reshape([3, 2]);
+        let expected = Tensor::from_slice(&[30.0_f32, -2.0, -3.0, -4.0, 10.0, -6.0]).reshape([3, 2]);
+        assert_eq!(mapped_or(&source, &axes, 1.0, Some(&fresh)).unwrap(), expected);
+        assert!(mapped_or(&source, &axes, 1.0, None).is_err());
     }
 
     /// Element types stay, and so do bits that no factor touches; nothing is shared.

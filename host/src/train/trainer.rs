@@ -20,7 +20,7 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth::{self, Applied, Lineage, Schedule},
+    growth::{self, Applied, Schedule},
     model::{self, Architecture, Gpt, Parameter},
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
@@ -226,19 +226,23 @@ impl<'p> Trainer<'p> {
             let (name, step) = (operation.name().to_string(), self.progress.step);
             let note = operation.note().unwrap_or_default();
             tracing::info!(operation = %name, step, note, "operation_start");
+            let was_tied = self.model.settings().tie_head;
             let plan = operation.plan(&network(&self.model));
             let applied = plan.and_then(|plan| self.grow(&plan)).inspect_err(
                 |fault| tracing::error!(operation = %name, step, reason = fault.message, "operation_error"),
             )?;
-            let (kept, mapped, fresh) = (applied.kept, applied.mapped, applied.fresh);
+            let (kept, mapped, merged, fresh) = (applied.kept, applied.mapped, applied.merged, applied.fresh);
             let (frozen, unfrozen) = (applied.frozen.len(), applied.unfrozen.len());
             let (reset, approximated) = (applied.state.reset.len(), applied.state.approximated.len());
             let (old, new) = (applied.old.join(" "), applied.new.join(" "));
             tracing::info!(
-                operation = %name, step, old, new, kept, mapped, fresh, reset, approximated, frozen, unfrozen,
+                operation = %name, step, old, new, kept, mapped, merged, fresh, reset, approximated, frozen, unfrozen,
                 "operation_success"
             );
             tracing::info!("{name}: {applied}");
+            if was_tied && !self.model.settings().tie_head {
+                tracing::info!("{name}: the head has a weight of its own from here on: it reads the old token embedding");
+            }
             self.schedule.fired(step);
         }
         Ok(())
@@ -362,8 +366,8 @@ fn is_in_place(plan: &NetworkPlan) -> bool {
 
 /// Skips in a row of the parameters of a plan that are kept, from those of their sources.
 fn skips_along(before: &BTreeMap<String, u32>, plan: &NetworkPlan) -> BTreeMap<String, u32> {
-    let kept = |one: &ParameterPlan| match Lineage::of(one) {
-        Lineage::Kept(source) => before.get(source).map(|skips| (one.name.to_string(), *skips)),
+    let kept = |one: &ParameterPlan| match growth::Lineage::of(one) {
+        growth::Lineage::Kept(source) => before.get(source).map(|skips| (one.name.to_string(), *skips)),
         _ => None,
     };
     plan.parameters.iter().filter_map(kept).collect()

@@ -1,7 +1,7 @@
-//! Another number of tokens: the rows of tokens that stay are copied, those of new ones begin fresh.
+//! More rows in the vocabulary: those there are, are copied, and new ones begin fresh.
 //!
 //! ```text
-//! E′[v] ← E[v]  for v < min(old, new),  fresh beyond        of embedding, its adapter's A, and a head of its own
+//! E′[v] ← E[v]  for v < old,  fresh beyond        of the embedding, its adapter's A, and a head of its own
 //! ```
 //! Rows beyond the tokens of the data are never targets. nanoGPT pads its vocabulary to a multiple of 64 with such rows,
 //! for speed (Karpathy 2022, github.com/karpathy/nanoGPT).
@@ -24,7 +24,7 @@ impl ArchOp for ResizeVocabulary {
     type Hyper<T: Copy> = Hyper<T>;
 
     fn hyper() -> Hyper<Knob> {
-        Hyper { size: knob(256.0, 1.0..=65536.0, "rows of the vocabulary; at least the tokens of the data") }
+        Hyper { size: knob(256.0, 1.0..=65536.0, "rows of the vocabulary; at least as many as there are") }
     }
 
     fn plan(h: &Hyper<f64>, network: &Network) -> Result<NetworkPlan> {
@@ -32,6 +32,9 @@ impl ArchOp for ResizeVocabulary {
             return Err(format!("size must be a whole number, not {}", h.size).into());
         }
         let (old, new) = (network.fact("vocab_size")? as i64, h.size as i64);
+        if new < old {
+            return Err(format!("{new} rows are fewer than the {old} tokens there are").into());
+        }
         let mut plan = network.keep_all();
         for parameter in network.parameters.iter().filter(|one| ROWS_ARE_TOKENS.contains(&one.name.as_str())) {
             let rows = DimensionMap::select((0..new).map(|row| if row < old { row } else { -1 }).collect());
@@ -46,6 +49,6 @@ impl ArchOp for ResizeVocabulary {
 
 register!(
     ArchOp ResizeVocabulary, "resize-vocabulary",
-    summary = "gives the vocabulary another number of rows; those there are, are copied",
+    summary = "gives the vocabulary more rows; those there are, are copied",
     paper = "nanoGPT"
 );
