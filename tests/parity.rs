@@ -56,11 +56,14 @@ fn pytorch_computes_the_same() {
             n_layer: 3,
             n_head: 4,
             n_embd: 32,
+            mlp_width: None,
             block_size: 24,
             bias,
             dropout: 0.0,
             tie_head,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         let mut model = Gpt::new(&settings, 29, 5, Format::F64, Device::Cpu).unwrap();

@@ -107,11 +107,14 @@ mod tests {
             n_layer: 1,
             n_head: 2,
             n_embd: 8,
+            mlp_width: None,
             block_size,
             bias: false,
             dropout: 0.5,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         Gpt::new(&settings, vocab_size, 1, Format::F64, Device::Cpu).unwrap()

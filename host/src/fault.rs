@@ -158,6 +158,13 @@ impl Faults {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 
+    /// The first, with the others as its notes: where one fault ends a run.
+    pub fn into_one(self) -> Fault {
+        let mut all = self.0.into_iter();
+        let Some(first) = all.next() else { unreachable!("what went wrong has at least one fault") };
+        all.fold(first, |first, other| first.note("and", format!("[{}] {}", other.code, other.message)))
+    }
+
     /// Registry faults outrank configuration faults; otherwise the first one decides.
     pub fn exit(&self) -> Exit {
         let first = self.0.first().map_or(Exit::Ok, |fault| fault.exit);

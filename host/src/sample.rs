@@ -52,7 +52,9 @@ pub fn generate(model: &Gpt, tokenizer: &Tokenizer, sampling: &Sampling) -> Resu
     }
     let began = tokens.len();
     for i in 0..n {
-        let scores = next_scores(model, &tokens)?;
+        let mut scores = next_scores(model, &tokens)?;
+        // Rows of the vocabulary beyond the tokens of the data stand for no text.
+        scores.truncate(tokenizer.vocab_size());
         let u = stream.uniforms(0, i as u64)[0];
         tokens.push(draw(&scores, temperature, top_k, u)? as u16);
     }
@@ -99,11 +101,14 @@ mod tests {
             n_layer: 2,
             n_head: 2,
             n_embd: 16,
+            mlp_width: None,
             block_size: 8,
             bias: true,
             dropout: 0.3,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         let tokenizer = Tokenizer::Chars("\n abcd".chars().collect());

@@ -51,6 +51,14 @@ const FRESH: u32 = 0;
 const KEPT: u32 = 1;
 /// Of one whose values follow from an old one by index maps.
 const MAPPED: u32 = 2;
+/// Of one that takes the change of its adapter over.
+const MERGED: u32 = 3;
+
+/// Rank of a low-rank adapter whose width is divided by `divisor`: ⌊width / divisor⌋, where a divisor of width / r gives
+/// r in spite of rounding. Hosts and operations compute it here.
+pub fn lora_rank(width: f64, divisor: f64) -> usize {
+    (width / divisor * (1.0 + 4.0 * f64::EPSILON)) as usize
+}
 
 impl Network {
     /// A number of the architecture, such as `n_layer`.
@@ -106,6 +114,13 @@ impl ParameterPlan {
         }
     }
 
+    /// A weight that stays, with what its low-rank adapter adds to it: W + (α/r)·B·A of a linear layer, E + (α/r)·A·Bᵀ of
+    /// an embedding. The adapter is the old network's `lora_A` and `lora_B` beside it. Optimizer state is kept, except
+    /// where it holds values of the parameter; that begins anew.
+    pub fn merged(parameter: &ParameterInfo) -> ParameterPlan {
+        ParameterPlan { lineage: MERGED, ..ParameterPlan::kept(parameter) }
+    }
+
     /// A parameter that is new, initialized by the host as its role asks.
     pub fn fresh(name: &str, shape: &[i64]) -> ParameterPlan {
         ParameterPlan {
@@ -116,6 +131,11 @@ impl ParameterPlan {
             maps: Vec::new().into(),
             frozen: false,
         }
+    }
+
+    /// A copy of `source` under another name, with its values and whether it is trained.
+    pub fn copied(name: &str, source: &ParameterInfo) -> ParameterPlan {
+        ParameterPlan::mapped(name, source, source.shape.iter().map(|size| DimensionMap::identity(*size)).collect())
     }
 
     /// A parameter whose values are copied from `source`, one map per dimension.
@@ -137,7 +157,7 @@ impl DimensionMap {
         DimensionMap::select((0..size).collect())
     }
 
-    /// The map that copies these old indices, unscaled.
+    /// The map that copies these old indices, unscaled; −1 begins fresh.
     pub fn select(index: Vec<i64>) -> DimensionMap {
         let ones = vec![1.0; index.len()];
         DimensionMap { index: index.into(), value_scale: ones.clone().into(), grad_scale: ones.into() }
@@ -202,6 +222,18 @@ mod tests {
         assert_eq!(network.layer(2).count(), 0);
     }
 
+    /// 49 / (49 / 3) is a little below 3.
+    #[test]
+    fn a_divisor_of_width_over_rank_gives_the_rank_back() {
+        for width in 1..400 {
+            for rank in 1..=width {
+                assert_eq!(lora_rank(width as f64, width as f64 / rank as f64), rank, "{width} {rank}");
+            }
+        }
+        let ranks = [(128.0, 8.0), (128.0, 3.0), (128.0, 200.0), (7.0, 2.0)].map(|(w, d)| lora_rank(w, d));
+        assert_eq!(ranks, [16, 42, 0, 3]);
+    }
+
     #[test]
     fn maps_say_the_new_shape() {
         let network = network();
@@ -210,5 +242,9 @@ mod tests {
         assert_eq!((plan.lineage, plan.shape.to_vec(), plan.source.as_str()), (MAPPED, vec![3, 3], "h.0.w"));
         assert_eq!(plan.maps[0].value_scale.to_vec(), [0.5; 3]);
         assert_eq!(plan.maps[0].grad_scale.to_vec(), [2.0; 3]);
+        let copy = ParameterPlan::copied("v", &network.parameters[1]);
+        assert_eq!((copy.name.as_str(), copy.source.as_str(), copy.lineage), ("v", "h.1.w", MAPPED));
+        assert_eq!((copy.shape.to_vec(), copy.frozen), (vec![2, 3], true));
+        assert_eq!(copy.maps[1].index.to_vec(), [0, 1, 2]);
     }
 }

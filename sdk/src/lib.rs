@@ -90,7 +90,7 @@ pub mod export;
 pub mod conformance;
 
 pub use abi::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
-pub use arch_op::ArchOp;
+pub use arch_op::{ArchOp, lora_rank};
 pub use error::{Error, Result};
 pub use host::{Level, log};
 pub use hyper::{Knob, Switch, choice, flag, knob};

@@ -17,7 +17,7 @@ use crate::{
 pub fn plan(flags: &PlanFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let told = config::examine(&flags.knobs.0, &invocation.variables, &invocation.cwd);
     let prepared = prepare(told, flags.registry.registry.as_deref(), flags.registry.plugin_dir.as_deref())?;
-    let stages = Trainer::new(&prepared)?.forecast(&prepared)?;
+    let stages = Trainer::new(&prepared)?.forecast()?;
     if flags.json {
         stdout::print_json(&Value::Array(stages.iter().map(|stage| stage.json()).collect()))?;
     } else {

@@ -7,7 +7,7 @@ use crate::{
     config::{self, write::CONFIG},
     data::Tokenizer,
     fault::Exit,
-    model::Gpt,
+    model::{Architecture, Gpt},
     sample::{Sampling, generate},
     tensor::device,
     train::Progress,
@@ -25,9 +25,10 @@ pub fn sample(flags: &SampleFlags, invocation: &Invocation) -> anyhow::Result<Ex
     let progress = Progress::from_state(snapshot.state)?;
     let tokenizer = Tokenizer::from_vocabulary(progress.vocabulary.as_deref());
     let device = device::open(settings.device)?;
-    let mut model = Gpt::new(&settings.model, tokenizer.vocab_size(), settings.seed, settings.format, device)?;
+    let begun = Architecture { settings: settings.model, vocab_size: tokenizer.vocab_size() };
+    let Architecture { settings: sizes, vocab_size } = progress.architecture(&begun)?;
+    let mut model = Gpt::new(&sizes, vocab_size, settings.seed, settings.format, device)?;
     model.load(&snapshot.model)?;
-    model.set_lora_alpha(progress.hyper.lora_alpha);
     let text = generate(
         &model,
         &tokenizer,

@@ -142,11 +142,10 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     let signals = Signals::install()?;
 
     let mut trainer = Trainer::new(prepared)?;
-    let groups = trainer.groups();
     let (directory, record) = match &start {
         Start::New(path) => {
-            announce(prepared, &trainer, &groups, &screen)?;
-            begin(prepared, &trainer, &groups, path.as_deref(), invocation)?
+            announce(prepared, &trainer, &trainer.groups(), &screen)?;
+            begin(prepared, &trainer, &trainer.groups(), path.as_deref(), invocation)?
         }
         Start::From { directory, named } => {
             // locked and cleared of what a killed process left, before its checkpoints are looked at
@@ -155,14 +154,14 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
             checkpoint::best(&directory)?;
             let mut record = Record::read(directory.path()).unwrap_or_else(|fault| {
                 tracing::warn!("{}: it begins anew", fault.message);
-                record(prepared, &trainer, &groups, invocation)
+                record(prepared, &trainer, &trainer.groups(), invocation)
             });
             if let Some(checkpoint) = checkpoint_of(directory.path(), named.as_ref())? {
                 trainer.restore(checkpoint::load(&checkpoint)?)?;
                 checkpoint::go_on_from(&directory, trainer.progress().step)?;
             }
             record.resume(trainer.progress().step, invocation.argv.clone());
-            announce(prepared, &trainer, &groups, &screen)?;
+            announce(prepared, &trainer, &trainer.groups(), &screen)?;
             (directory, record)
         }
     };
@@ -180,7 +179,7 @@ fn run(prepared: &Prepared, start: Start, invocation: &Invocation) -> anyhow::Re
     ledger.close_bar();
     ledger.record.cost = Some(cost(&trainer, &ledger));
     match outcome {
-        Ok(Some(last)) => match finish(prepared, &trainer, &groups, &mut ledger, &last) {
+        Ok(Some(last)) => match finish(prepared, &trainer, &mut ledger, &last) {
             Ok(text) => {
                 end(&mut ledger, Exit::Ok)?;
                 stdout::print(&text).map(|()| Exit::Ok)
@@ -311,7 +310,7 @@ fn record(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], invocatio
 /// What will be trained, before it is.
 fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen: &Screen) -> anyhow::Result<()> {
     let corpus = trainer.corpus();
-    let settings = &prepared.resolved.settings;
+    let sizes = trainer.model().settings();
     screen.line(&format!(
         "data: {}; {} training and {} validation tokens, vocabulary {}",
         corpus.description,
@@ -321,13 +320,13 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
     ));
     screen.line(&format!(
         "model: {} layers, {} heads, width {}, context {}: {} parameters on {} in {}",
-        settings.model.n_layer,
-        settings.model.n_head,
-        settings.model.n_embd,
-        settings.model.block_size,
+        sizes.n_layer,
+        sizes.n_head,
+        sizes.n_embd,
+        sizes.block_size,
         trainer.model().parameter_count(),
         crate::tensor::device::name(trainer.device()),
-        config::choice::Choice::name(settings.format),
+        config::choice::Choice::name(prepared.resolved.settings.format),
     ));
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header(groups::HEAD);
@@ -335,8 +334,8 @@ fn announce(prepared: &Prepared, trainer: &Trainer, groups: &[GroupRow], screen:
         table.add_row(row);
     }
     screen.line(&table.to_string());
-    if !settings.schedule.is_empty() {
-        let rows = trainer.forecast(prepared)?.iter().map(forecast::Stage::row).collect();
+    if !prepared.resolved.settings.schedule.is_empty() {
+        let rows = trainer.forecast()?.iter().map(forecast::Stage::row).collect();
         screen.line(&format!("schedule:\n{}", stdout::table(&forecast::HEAD, rows).trim_end()));
     }
     Ok(())
@@ -363,13 +362,7 @@ fn main_lr(prepared: &Prepared) -> Option<f64> {
 }
 
 /// Results, plots, report, sample; gives what people are shown.
-fn finish(
-    prepared: &Prepared,
-    trainer: &Trainer,
-    groups: &[GroupRow],
-    ledger: &mut Ledger,
-    last: &Evaluation,
-) -> Result<String, Fault> {
+fn finish(prepared: &Prepared, trainer: &Trainer, ledger: &mut Ledger, last: &Evaluation) -> Result<String, Fault> {
     let settings = &prepared.resolved.settings;
     let floor = trainer.corpus().floor_bpb;
     let best = trainer.progress().best.as_ref();
@@ -400,7 +393,7 @@ fn finish(
         plot,
         sample: sample.clone(),
         operations: operation_table(&history),
-        groups: metrics::Table { head: groups::HEAD.map(String::from).to_vec(), rows: group_rows(groups) },
+        groups: metrics::Table { head: groups::HEAD.map(String::from).to_vec(), rows: group_rows(&trainer.groups()) },
         settings: prepared
             .resolved
             .origins

@@ -9,7 +9,10 @@ use super::{
     resolve::Resolved,
     settings::{Device, Format, LrScheduleKind, Settings},
 };
-use crate::fault::{Fault, Faults};
+use crate::{
+    fault::{Fault, Faults},
+    model::lora::{self, Ranks},
+};
 
 /// A knob that does nothing while another one is as it is.
 struct Idle {
@@ -22,8 +25,13 @@ struct Idle {
 
 const IDLE: &[Idle] = &[
     Idle { key: "data.val_fraction", because: "data.val", holds: |s| s.data.val.is_some() },
-    Idle { key: "model.lora_alpha", because: "model.lora_rank", holds: |s| s.model.lora_rank == 0 },
     Idle { key: "state_format", because: "format", holds: |s| s.format == Format::F64 },
+    Idle {
+        key: "model.lora_alpha",
+        because: "model.lora_rank",
+        // an operation may add adapters
+        holds: |s| Ranks::of(&s.model).largest().is_none() && s.schedule.is_empty(),
+    },
     Idle {
         key: "lr_schedule.decay_fraction",
         because: "lr_schedule.kind",
@@ -66,6 +74,16 @@ pub fn check(resolved: &mut Resolved, faults: &mut Faults) {
         let message =
             format!("a LoRA adapter of rank {} is larger than its layer of width {}", model.lora_rank, model.n_embd);
         faults.push(both(message, "model.lora_rank", "model.n_embd").hint("a rank far below the width is usual"));
+    }
+    let divisors =
+        [("model.attn_lora_divisor", model.attn_lora_divisor), ("model.vocab_lora_divisor", model.vocab_lora_divisor)];
+    for (key, divisor) in divisors.into_iter().filter_map(|(key, divisor)| Some((key, divisor?))) {
+        let rank = lora::rank(model.n_embd, divisor);
+        if !(1..=model.n_embd).contains(&rank) {
+            let message = format!("a width of {} divided by {divisor} is a LoRA rank of {rank}", model.n_embd);
+            let hint = format!("from 1 to {}; without the key there is no such adapter", model.n_embd);
+            faults.push(both(message, key, "model.n_embd").hint(hint));
+        }
     }
     if let Some(decay) = settings.lr_schedule.decay_steps.filter(|decay| *decay < settings.lr_schedule.warmup_steps) {
         let message =

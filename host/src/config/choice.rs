@@ -1,7 +1,7 @@
 //! Settings that are one of a few words.
 //! Does not say what the words do; that is `settings.rs`.
 
-use super::settings::{Device, Format, LrScheduleKind, NonFinite, OnError, StateFormat, Tokens};
+use super::settings::{Device, Format, GrownState, LrScheduleKind, NonFinite, OnError, StateFormat, Tokens};
 
 /// A setting that is one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -41,6 +41,7 @@ choice!(Device, DEVICES: Auto = "auto", Cpu = "cpu", Cuda = "cuda");
 choice!(Format, FORMATS: F32 = "f32", Bf16 = "bf16", F64 = "f64");
 choice!(StateFormat, STATE_FORMATS: F32 = "f32", Bf16 = "bf16");
 choice!(Tokens, TOKENS: Chars = "chars", Bytes = "bytes");
+choice!(GrownState, GROWN_STATES: Carry = "carry", Reset = "reset");
 choice!(NonFinite, NON_FINITE: Skip = "skip", Stop = "stop");
 choice!(OnError, ON_ERROR: Stop = "stop", Skip = "skip");
 choice!(LrScheduleKind, LR_SCHEDULES: Cosine = "cosine", Linear = "linear", Constant = "constant", Wsd = "wsd");

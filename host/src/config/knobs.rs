@@ -4,7 +4,10 @@
 use super::{
     choice::{self, Choice},
     kind::{Kind, Range},
-    settings::{DataSettings, HyperValue, LrScheduleSettings, ModelSettings, RunSettings, Settings, TrainSettings},
+    settings::{
+        DataSettings, GrowthSettings, HyperValue, LrScheduleSettings, ModelSettings, RunSettings, Settings,
+        TrainSettings,
+    },
     value::Value,
 };
 
@@ -111,11 +114,14 @@ pub fn builtin() -> Settings {
             n_layer: 4,
             n_head: 4,
             n_embd: 128,
+            mlp_width: None,
             block_size: 64,
             bias: false,
             dropout: 0.0,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 16.0,
         },
         train: TrainSettings {
@@ -138,6 +144,7 @@ pub fn builtin() -> Settings {
         group: Vec::new(),
         projection: Vec::new(),
         schedule: Vec::new(),
+        growth: GrowthSettings { state: super::settings::GrownState::Carry },
         run: RunSettings { dir: None, checkpoint_every: 250, keep_last: 3, sample_tokens: 200 },
         tags: Default::default(),
     }
@@ -272,6 +279,13 @@ pub static KNOBS: &[Knob] = &[
     .traced("hidden")
     .variables(&["HIDDEN", "HIDDEN_DIM"]),
     Knob::new(
+        "model.mlp_width",
+        up_to(1 << 20),
+        "hidden units of each block's feed-forward half; without it four times the width",
+        |s| s.model.mlp_width.and_then(size),
+        |s, v| s.model.mlp_width = Some(v.integer() as usize),
+    ),
+    Knob::new(
         "model.block_size",
         up_to(1 << 20),
         "context length in tokens",
@@ -305,6 +319,20 @@ pub static KNOBS: &[Knob] = &[
         "rank of the LoRA adapter of every linear layer in the blocks; 0 is none",
         |s| size(s.model.lora_rank),
         |s, v| s.model.lora_rank = v.integer() as usize,
+    ),
+    Knob::new(
+        "model.attn_lora_divisor",
+        Kind::Number(Range::POSITIVE),
+        "attention's LoRA rank is n_embd divided by this, rounded down, in place of lora_rank",
+        |s| s.model.attn_lora_divisor.map(Value::Number),
+        |s, v| s.model.attn_lora_divisor = Some(v.number()),
+    ),
+    Knob::new(
+        "model.vocab_lora_divisor",
+        Kind::Number(Range::POSITIVE),
+        "the token embedding's LoRA rank is n_embd divided by this, rounded down; not set is no adapter",
+        |s| s.model.vocab_lora_divisor.map(Value::Number),
+        |s, v| s.model.vocab_lora_divisor = Some(v.number()),
     ),
     Knob::new(
         "model.lora_alpha",
@@ -425,6 +453,13 @@ pub static KNOBS: &[Knob] = &[
     .flag("lr")
     .traced("lr")
     .variables(&["LR"]),
+    Knob::new(
+        "growth.state",
+        Kind::Word(choice::GROWN_STATES),
+        "optimizer state where an operation changes the architecture: it follows its parameter, or all restarts",
+        |s| word(s.growth.state),
+        |s, v| s.growth.state = Choice::named(v.text()),
+    ),
     Knob::new(
         "run.dir",
         Kind::Path,

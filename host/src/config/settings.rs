@@ -32,6 +32,8 @@ pub struct Settings {
     pub projection: Vec<ProjectionSettings>,
     /// Scheduled operations, first in first out.
     pub schedule: Vec<OperationSettings>,
+    /// What becomes of training state where the network grows.
+    pub growth: GrowthSettings,
     /// What is kept.
     pub run: RunSettings,
     /// Recorded with the run, not interpreted.
@@ -104,6 +106,8 @@ pub struct ModelSettings {
     pub n_head: usize,
     /// Width.
     pub n_embd: usize,
+    /// Hidden units of the feed-forward half of a block; none is four times the width.
+    pub mlp_width: Option<usize>,
     /// Context length in tokens.
     pub block_size: usize,
     /// Whether linear layers and LayerNorms have a bias.
@@ -114,8 +118,19 @@ pub struct ModelSettings {
     pub tie_head: bool,
     /// Rank of the LoRA adapter of every linear layer in the blocks; 0 is none.
     pub lora_rank: usize,
+    /// Attention's adapters have the rank ⌊n_embd / divisor⌋ instead.
+    pub attn_lora_divisor: Option<f64>,
+    /// The token embedding has an adapter of the rank ⌊n_embd / divisor⌋; none is no adapter.
+    pub vocab_lora_divisor: Option<f64>,
     /// LoRA's α: the adapter is scaled by α/rank.
     pub lora_alpha: f64,
+}
+
+impl ModelSettings {
+    /// Hidden units of the feed-forward half of a block.
+    pub fn hidden_units(&self) -> usize {
+        self.mlp_width.unwrap_or(4 * self.n_embd)
+    }
 }
 
 /// How long and how it is trained.
@@ -258,6 +273,23 @@ pub enum OnError {
     Stop,
     /// It goes on with the state before the operation.
     Skip,
+}
+
+/// What becomes of training state where the network grows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GrowthSettings {
+    /// What becomes of the optimizer's state.
+    pub state: GrownState,
+}
+
+/// What becomes of the optimizer's state when an operation changes the architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrownState {
+    /// It follows the lineage of its parameter.
+    Carry,
+    /// All of it restarts, step counts included.
+    Reset,
 }
 
 /// What is kept.

@@ -1,37 +1,81 @@
-//! A plan, checked against the network and carried out: which parameters are trained from now on.
-//! Carries kept parameters alone: no tensor is made, moved or resized here.
+//! A plan carried out on the network: its parameters made, kept or mapped, and which of them are trained.
+//! Does not touch the optimizer's state; that is `optim::carry`, by the same plan.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+use std::{collections::BTreeMap, fmt};
+
+use abi_stable::std_types::RVec;
+use sdk::abi::{DimensionMap, NetworkPlan, ParameterPlan};
+use serde_json::{Value, json};
+use tch::{TchError, Tensor};
+
+use super::{
+    network,
+    plan::{self, Lineage},
 };
-
-use sdk::abi::{Network, NetworkPlan, ParameterInfo, ParameterPlan};
-
-use super::network;
 use crate::{
-    fault::{Exit, Fault},
-    model::Parameter,
+    fault::Fault,
+    model::{self, Gpt, Parameter},
+    random::Stream,
+    tensor::index_map::{Axis, mapped, mapped_or},
 };
 
-/// `ParameterPlan::lineage` of a parameter whose values stay.
-const KEPT: u32 = 1;
+/// What became of state that was not carried as it is. Names of parameters in the new network, each with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// State that restarts.
+    pub reset: Vec<String>,
+    /// State that was carried, but is not what training the new network would have made of it.
+    pub approximated: Vec<String>,
+}
 
 /// What an operation changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Parameters whose values and optimizer state stay, which are all.
+    /// Parameters whose values and optimizer state stay.
     pub kept: usize,
+    /// Parameters whose values follow from old ones.
+    pub mapped: usize,
+    /// Weights that took the change of their adapter over.
+    pub merged: usize,
+    /// Parameters that are new.
+    pub fresh: usize,
+    /// Numbers of the architecture before, those that changed.
+    pub old: Vec<String>,
+    /// The same numbers after.
+    pub new: Vec<String>,
+    /// What became of the optimizer's state where it could not be carried as it is.
+    pub state: Carried,
     /// Those left out of training from now on, in the order of the model.
     pub frozen: Vec<String>,
     /// Those trained again from now on.
     pub unfrozen: Vec<String>,
 }
 
+impl Applied {
+    /// For machines: how many parameters came from where, and which lost their state or part of it.
+    pub fn json(&self) -> Value {
+        json!({
+            "kept": self.kept, "mapped": self.mapped, "merged": self.merged, "fresh": self.fresh,
+            "reset": self.state.reset, "approximated": self.state.approximated,
+            "frozen": self.frozen, "unfrozen": self.unfrozen,
+        })
+    }
+}
+
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} parameters kept", self.kept)?;
-        for (what, names) in [("frozen", &self.frozen), ("unfrozen", &self.unfrozen)] {
+        for (what, count) in [("mapped", self.mapped), ("merged", self.merged), ("fresh", self.fresh)] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        for (what, names) in [
+            ("frozen", &self.frozen),
+            ("unfrozen", &self.unfrozen),
+            ("with state reset", &self.state.reset),
+            ("with state approximated", &self.state.approximated),
+        ] {
             if !names.is_empty() {
                 write!(f, ", {} {what} ({})", names.len(), names.join(", "))?;
             }
@@ -40,31 +84,107 @@ impl fmt::Display for Applied {
     }
 }
 
-/// Carries out a plan: sets which parameters are frozen. A frozen parameter takes no gradient, and the one it had is
-/// zeroed; its values and its optimizer state stay.
+/// The network of a plan, and what it changed. Kept parameters are the same tensors in both networks; the old network
+/// is as it was. Values of fresh parameters follow from `seed`, their names and `step`, the steps done.
 ///
 /// # Errors
-/// P030 and P031, before anything has changed.
-pub fn apply(params: &mut [Parameter], plan: &NetworkPlan) -> Result<Applied, Fault> {
-    let after = checked(&network(params, &[]), plan)?;
-    let mut applied = Applied { kept: params.len(), ..Applied::default() };
-    for parameter in params {
-        let frozen = after.get(parameter.name.as_str()).is_some_and(|plan| plan.frozen);
-        if frozen != parameter.frozen {
-            set_frozen(parameter, frozen);
-            let changed = if frozen { &mut applied.frozen } else { &mut applied.unfrozen };
+/// P030 and P031, before any tensor is made; `E101` if libtorch has no room.
+pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gpt, Applied), Fault> {
+    let before = network(model.parameters(), &model.facts());
+    plan::planned_network(&before, plan)?;
+    let reached = plan::architecture(&before, plan)?;
+    // Dropout and the like are no numbers of the architecture.
+    let facts = reached.facts();
+    let architecture = model.architecture().with(facts.iter().map(|(name, value)| (name.as_str(), *value)));
+    let architecture = architecture.unwrap_or(reached);
+    let old: BTreeMap<&str, &Parameter> = model.parameters().iter().map(|one| (one.name.as_str(), one)).collect();
+    let mut applied = Applied::default();
+    let mut given = BTreeMap::new();
+    let mut merged = merged_weights(model, plan)?;
+    for one in &plan.parameters {
+        let tensor = match Lineage::of(one) {
+            Lineage::Fresh => {
+                applied.fresh += 1;
+                continue;
+            }
+            Lineage::Kept(source) => {
+                applied.kept += 1;
+                old[source].handle()
+            }
+            Lineage::Merged(source) => {
+                applied.merged += 1;
+                let values = merged.remove(source).ok_or_else(|| model::refused(TchError::Torch(source.into())))?;
+                let values = values.f_to_kind(old[source].tensor.kind());
+                values.and_then(|values| values.f_set_requires_grad(!one.frozen)).map_err(model::refused)?
+            }
+            Lineage::Mapped(_) if begins_fresh(one) => {
+                applied.mapped += 1;
+                continue;
+            }
+            Lineage::Mapped(source) => {
+                applied.mapped += 1;
+                let values = mapped(&old[source].tensor, &values(&one.maps), 1.0);
+                values.and_then(|values| values.f_set_requires_grad(!one.frozen)).map_err(model::refused)?
+            }
+        };
+        given.insert(one.name.to_string(), tensor);
+    }
+    let seed = Stream::new(seed, "growth").words(0, step)[0];
+    let mut grown = model.grown(&architecture, seed, given)?;
+    let by_name: BTreeMap<&str, &ParameterPlan> = plan.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
+    for parameter in grown.parameters_mut() {
+        let planned = by_name[parameter.name.as_str()];
+        if let (Lineage::Mapped(source), true) = (Lineage::of(planned), begins_fresh(planned)) {
+            let drawn = parameter.tensor.detach().copy();
+            let values = mapped_or(&old[source].tensor, &values(&planned.maps), 1.0, Some(&drawn));
+            let _guard = tch::no_grad_guard();
+            values.and_then(|values| parameter.tensor.f_copy_(&values)).map_err(model::refused)?;
+        }
+        let was_frozen = old.get(planned.source.as_str()).is_some_and(|source| source.frozen);
+        parameter.frozen = was_frozen;
+        if planned.frozen != was_frozen {
+            let changed = if planned.frozen { &mut applied.frozen } else { &mut applied.unfrozen };
             changed.push(parameter.name.clone());
         }
     }
-    Ok(applied)
+    let changed = model.facts().into_iter().zip(grown.facts()).filter(|(old, new)| old.1 != new.1);
+    for ((name, old), (_, new)) in changed {
+        applied.old.push(format!("{name}={old}"));
+        applied.new.push(format!("{name}={new}"));
+    }
+    Ok((grown, applied))
 }
 
-/// Leaves exactly the named parameters out of training, as a checkpoint says.
+/// Weights with their adapters' changes by name, where a plan merges any.
+fn merged_weights<'a>(model: &'a Gpt, plan: &NetworkPlan) -> Result<BTreeMap<&'a str, Tensor>, Fault> {
+    if !plan.parameters.iter().any(|one| matches!(Lineage::of(one), Lineage::Merged(_))) {
+        return Ok(BTreeMap::new());
+    }
+    let name = |place: usize| model.parameters()[place].name.as_str();
+    Ok(model.merged_weights()?.into_iter().map(|(place, weight)| (name(place), weight)).collect())
+}
+
+/// Whether some of a mapped parameter's values have no source.
+fn begins_fresh(plan: &ParameterPlan) -> bool {
+    plan.maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
+}
+
+fn values(maps: &RVec<DimensionMap>) -> Vec<Axis> {
+    maps.iter().map(|map| Axis { index: map.index.to_vec(), factor: map.value_scale.to_vec() }).collect()
+}
+
+/// Leaves exactly the named parameters out of training, as a checkpoint or an operation says.
 pub fn freeze(params: &mut [Parameter], names: &[String]) {
     for parameter in params {
         let frozen = names.contains(&parameter.name);
         set_frozen(parameter, frozen);
     }
+}
+
+/// Leaves those parameters out of training that a plan says, and takes the others back in.
+pub fn freeze_as_planned(params: &mut [Parameter], plan: &NetworkPlan) {
+    let frozen = plan.parameters.iter().filter(|one| one.frozen).map(|one| one.name.to_string());
+    freeze(params, &frozen.collect::<Vec<_>>());
 }
 
 /// Leaves a parameter out of training, or takes it back in. Its gradient begins at zero either way.
@@ -75,77 +195,19 @@ fn set_frozen(parameter: &mut Parameter, frozen: bool) {
     let _ = parameter.tensor.set_requires_grad(!frozen);
 }
 
-/// The network that a plan leads to, if this host can carry it out.
-///
-/// # Errors
-/// P030 and P031.
-pub fn planned_network(network: &Network, plan: &NetworkPlan) -> Result<Network, Fault> {
-    let after = checked(network, plan)?;
-    let mut network = network.clone();
-    for parameter in network.parameters.iter_mut() {
-        parameter.frozen = after.get(parameter.name.as_str()).is_some_and(|plan| plan.frozen);
-    }
-    Ok(network)
-}
-
-/// Every parameter of the plan by name, each of them a kept one, and all there.
-fn checked<'a>(network: &Network, plan: &'a NetworkPlan) -> Result<BTreeMap<&'a str, &'a ParameterPlan>, Fault> {
-    if let Some(fact) = plan.facts.first() {
-        return Err(not_carried(&format!("`{}` = {}", fact.0, fact.1)));
-    }
-    let old: BTreeMap<&str, &ParameterInfo> = network.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
-    let mut after = BTreeMap::new();
-    for parameter in &plan.parameters {
-        let name = parameter.name.as_str();
-        let Some(before) = old.get(name).filter(|_| parameter.lineage == KEPT) else {
-            return Err(not_carried(&format!("parameter `{name}`, {}", lineage(parameter.lineage))));
-        };
-        if parameter.source != parameter.name {
-            return Err(not_carried(&format!("parameter `{name}` from `{}`", parameter.source)));
-        }
-        if parameter.shape != before.shape || !parameter.maps.is_empty() {
-            let text = format!("parameter `{name}` of shape {:?}, kept as {:?}", before.shape, parameter.shape);
-            return Err(misfit(&text));
-        }
-        if after.insert(name, parameter).is_some() {
-            return Err(misfit(&format!("parameter `{name}` twice")));
-        }
-    }
-    let named: BTreeSet<&str> = after.keys().copied().collect();
-    if let Some(missing) = old.keys().find(|name| !named.contains(*name)) {
-        return Err(not_carried(&format!("the network without `{missing}`")));
-    }
-    if !after.is_empty() && after.values().all(|parameter| parameter.frozen) {
-        return Err(misfit("no parameter that is trained"));
-    }
-    Ok(after)
-}
-
-fn lineage(code: u32) -> &'static str {
-    match code {
-        0 => "fresh",
-        1 => "kept, which the network has not",
-        2 => "mapped",
-        _ => "of a lineage that is not known",
-    }
-}
-
-fn misfit(what: &str) -> Fault {
-    Fault::new("P030", Exit::Plugin, format!("the plan does not fit the network: it has {what}"))
-}
-
-fn not_carried(what: &str) -> Fault {
-    Fault::new("P031", Exit::Plugin, format!("the plan asks for {what}"))
-        .note("host", "it carries kept parameters only")
-}
-
 #[cfg(test)]
 mod tests {
     use sdk::abi::DimensionMap;
     use tch::{Device, Kind, Tensor};
 
     use super::*;
-    use crate::model::Role;
+    use crate::{
+        config::{
+            knobs,
+            settings::{Format, ModelSettings},
+        },
+        model::Role,
+    };
 
     fn params() -> Vec<Parameter> {
         let parameter = |name: &str, layer| Parameter {
@@ -179,9 +241,7 @@ mod tests {
         backward(&params);
         let mut plan = network(&params, &[]).keep_all();
         plan.parameter("h.0.w").unwrap().frozen = true;
-        let applied = apply(&mut params, &plan).unwrap();
-        assert_eq!(applied, Applied { kept: 3, frozen: vec!["h.0.w".into()], unfrozen: vec![] });
-        assert_eq!(applied.to_string(), "3 parameters kept, 1 frozen (h.0.w)");
+        freeze_as_planned(&mut params, &plan);
         assert!(params[0].frozen && !params[0].tensor.requires_grad() && params[1].tensor.requires_grad());
         assert_eq!(params[0].tensor.grad().abs().max().double_value(&[]), 0.0);
         for parameter in &mut params {
@@ -190,10 +250,9 @@ mod tests {
         backward(&params);
         assert_eq!(params[0].tensor.grad().abs().max().double_value(&[]), 0.0);
         assert_eq!(params[1].tensor.grad(), Tensor::full([2, 3], 2.0, (Kind::Float, Device::Cpu)));
-        assert_eq!(apply(&mut params, &plan).unwrap(), Applied { kept: 3, ..Applied::default() });
 
         plan.parameter("h.0.w").unwrap().frozen = false;
-        assert_eq!(apply(&mut params, &plan).unwrap().unfrozen, ["h.0.w"]);
+        freeze_as_planned(&mut params, &plan);
         for parameter in &mut params {
             parameter.tensor.zero_grad();
         }
@@ -213,35 +272,83 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_cannot_be_carried_is_refused_before_anything_changes() {
-        let base = || network(&params(), &[("n_layer".to_owned(), 2.0)]).keep_all();
-        type Edit = fn(&mut NetworkPlan);
-        let table: [(&str, &str, Edit); 10] = [
-            ("P031", "`n_layer` = 3", |plan| plan.set_fact("n_layer", 3.0)),
-            ("P031", "parameter `h.0.w`, fresh", |plan| plan.parameters[0] = ParameterPlan::fresh("h.0.w", &[2, 3])),
-            ("P031", "parameter `h.0.w`, mapped", |plan| plan.parameters[0].lineage = 2),
-            ("P031", "a lineage that is not known", |plan| plan.parameters[0].lineage = 9),
-            ("P031", "which the network has not", |plan| plan.parameters[0].name = "h.2.w".into()),
-            ("P031", "`h.0.w` from `h.1.w`", |plan| plan.parameters[0].source = "h.1.w".into()),
-            ("P031", "without `wte`", |plan| drop(plan.parameters.pop())),
-            ("P030", "kept as [3, 2]", |plan| plan.parameters[0].shape = vec![3, 2].into()),
-            ("P030", "kept as", |plan| plan.parameters[0].maps = vec![DimensionMap::identity(2)].into()),
-            ("P030", "no parameter that is trained", |plan| plan.parameters.iter_mut().for_each(|p| p.frozen = true)),
-        ];
-        for (code, part, edit) in table {
-            let mut params = params();
-            let mut plan = base();
-            plan.parameters[1].frozen = true;
-            edit(&mut plan);
-            let fault = apply(&mut params, &plan).unwrap_err();
-            assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
-            assert!(params.iter().all(|one| !one.frozen && one.tensor.requires_grad()), "{fault}");
-            let fault = planned_network(&network(&params, &[("n_layer".to_owned(), 2.0)]), &plan).unwrap_err();
-            assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
+    fn model(format: Format) -> Gpt {
+        let settings =
+            ModelSettings { n_layer: 2, n_head: 1, n_embd: 4, block_size: 4, dropout: 0.25, ..knobs::builtin().model };
+        Gpt::new(&settings, 5, 1, format, Device::Cpu).unwrap()
+    }
+
+    /// A third block whose matrices are new and whose vectors are those of the second, halved; the second is frozen.
+    fn plan(model: &Gpt) -> NetworkPlan {
+        let before = network(model.parameters(), &model.facts());
+        let mut plan = before.keep_all();
+        plan.set_fact("n_layer", 3.0);
+        for one in before.layer(1) {
+            let name = one.name.replace("h.1.", "h.2.");
+            plan.parameter(&one.name).unwrap().frozen = true;
+            plan.parameters.push(match one.role.as_str() {
+                "vector" => {
+                    let half = DimensionMap::identity(one.shape[0]).scaled(0.5, 1.0);
+                    ParameterPlan::mapped(&name, one, vec![half])
+                }
+                _ => ParameterPlan::fresh(&name, &one.shape),
+            });
         }
-        let mut twice = base();
-        twice.parameters.push(twice.parameters[0].clone());
-        assert_eq!(apply(&mut params(), &twice).unwrap_err().code, "P030");
+        plan
+    }
+
+    #[test]
+    fn parameters_are_kept_mapped_or_fresh_in_every_format() {
+        for format in [Format::F32, Format::Bf16, Format::F64] {
+            let model = model(format);
+            let (mut grown, applied) = grow(&model, &plan(&model), 7, 100).unwrap();
+            assert_eq!((applied.kept, applied.mapped, applied.fresh), (15, 2, 4));
+            assert_eq!((&applied.old, &applied.new), (&vec!["n_layer=2".to_owned()], &vec!["n_layer=3".to_owned()]));
+            assert_eq!(applied.frozen.len(), 6);
+            assert!(
+                applied.to_string().starts_with("15 parameters kept, 2 mapped, 4 fresh, 6 frozen (transformer.h.1.")
+            );
+            assert_eq!((grown.settings().n_layer, grown.settings().dropout, grown.format()), (3, 0.25, format));
+            let old: BTreeMap<&str, &Tensor> =
+                model.parameters().iter().map(|one| (one.name.as_str(), &one.tensor)).collect();
+            for one in grown.parameters() {
+                let source = old[one.name.replace("h.2.", "h.1.").as_str()];
+                assert_eq!(one.tensor.kind(), source.kind());
+                let (is_new, is_vector) = (one.layer == Some(2), one.role == Role::Vector);
+                match (is_new, is_vector) {
+                    (false, _) => assert_eq!(one.tensor.data_ptr(), source.data_ptr(), "{}", one.name),
+                    (true, true) => assert!(one.tensor.equal(&(source * 0.5)), "{}", one.name),
+                    (true, false) => assert!(!one.tensor.equal(source), "{}", one.name),
+                }
+                assert!(one.tensor.requires_grad() && one.tensor.is_leaf(), "{}", one.name);
+            }
+            freeze_as_planned(grown.parameters_mut(), &plan(&model));
+            let frozen: Vec<&str> =
+                grown.parameters().iter().filter(|one| one.frozen).map(|one| one.name.as_str()).collect();
+            assert_eq!(frozen, applied.frozen);
+        }
+    }
+
+    /// The same for the same seed and step, others for others.
+    #[test]
+    fn fresh_values_follow_from_seed_name_and_step() {
+        let model = model(Format::F32);
+        let values = |seed, step| {
+            let grown = grow(&model, &plan(&model), seed, step).unwrap().0;
+            let one = grown.parameters().iter().find(|one| one.name == "transformer.h.2.mlp.c_fc.weight").unwrap();
+            Vec::<f32>::try_from(one.tensor.detach().reshape([-1])).unwrap()
+        };
+        assert_eq!(values(7, 100), values(7, 100));
+        assert_ne!(values(7, 100), values(7, 101));
+        assert_ne!(values(7, 100), values(8, 100));
+    }
+
+    #[test]
+    fn a_plan_that_does_not_fit_changes_nothing() {
+        let model = model(Format::F32);
+        let mut wrong = plan(&model);
+        wrong.parameters.pop();
+        assert_eq!(grow(&model, &wrong, 7, 1).err().unwrap().code, "P030");
+        assert!(model.parameters().iter().all(|one| !one.frozen && one.tensor.requires_grad()));
     }
 }

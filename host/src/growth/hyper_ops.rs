@@ -46,7 +46,7 @@ enum Number {
     Whole(fn(&mut LiveHyper) -> &mut u64, u64),
 }
 
-type Idle = fn(&LiveHyper, &Settings, f64) -> Option<&'static str>;
+type Idle = fn(&LiveHyper, &Settings, bool) -> Option<&'static str>;
 
 /// Every operation, in the order of tables.
 pub static HYPER_OPS: &[HyperOp] = &[
@@ -102,25 +102,25 @@ const fn whole(
     HyperOp { name, takes, changes, number: Number::Whole(place, least), along: |_, _| {}, idle }
 }
 
-fn never(_: &LiveHyper, _: &Settings, _: f64) -> Option<&'static str> {
+fn never(_: &LiveHyper, _: &Settings, _: bool) -> Option<&'static str> {
     None
 }
 
-fn no_lr(h: &LiveHyper, _: &Settings, _: f64) -> Option<&'static str> {
+fn no_lr(h: &LiveHyper, _: &Settings, _: bool) -> Option<&'static str> {
     (h.main_lr.unwrap_or(0.0) <= 0.0).then_some("the main optimizer has no learning rate above 0")
 }
 
-fn flat(h: &LiveHyper, settings: &Settings, _: f64) -> Option<&'static str> {
+fn flat(h: &LiveHyper, settings: &Settings, _: bool) -> Option<&'static str> {
     let flat = h.warmup_steps == 0 && settings.lr_schedule.kind == LrScheduleKind::Constant;
     flat.then_some("the learning-rate schedule is constant and has no warm-up")
 }
 
-fn no_evals(h: &LiveHyper, _: &Settings, _: f64) -> Option<&'static str> {
+fn no_evals(h: &LiveHyper, _: &Settings, _: bool) -> Option<&'static str> {
     (h.eval_every == 0).then_some("the run is evaluated at its end alone: train.eval_every = 0")
 }
 
-fn no_adapters(_: &LiveHyper, _: &Settings, rank: f64) -> Option<&'static str> {
-    (rank == 0.0).then_some("the network has no adapters")
+fn no_adapters(_: &LiveHyper, _: &Settings, has_adapters: bool) -> Option<&'static str> {
+    (!has_adapters).then_some("the network has no adapters")
 }
 
 /// Largest whole number that an operation may lead to.
@@ -160,7 +160,7 @@ impl HyperOp {
         }
     }
 
-    /// The hyper-parameters after it, with `step` steps done. `lora_rank` is the network's.
+    /// The hyper-parameters after it, with `step` steps done. `has_adapters` is of the network.
     ///
     /// # Errors
     /// Why it cannot be done: it would change nothing, or lead beyond all bounds.
@@ -170,9 +170,9 @@ impl HyperOp {
         value: f64,
         step: u64,
         settings: &Settings,
-        lora_rank: f64,
+        has_adapters: bool,
     ) -> Result<LiveHyper, String> {
-        if let Some(reason) = (self.idle)(live, settings, lora_rank) {
+        if let Some(reason) = (self.idle)(live, settings, has_adapters) {
             return Err(format!("`{}` would change nothing: {reason}", self.name));
         }
         let mut next = live.clone();
@@ -228,7 +228,7 @@ mod tests {
 
     fn after(name: &str, value: f64) -> Result<String, String> {
         let op = HyperOp::named(name).unwrap();
-        op.apply(&live(), value, 7, &builtin(), 2.0).map(|next| op.shown(&next))
+        op.apply(&live(), value, 7, &builtin(), true).map(|next| op.shown(&next))
     }
 
     #[test]
@@ -249,18 +249,18 @@ mod tests {
         ] {
             assert_eq!(after(name, value).as_deref(), Ok(expected), "{name} {value}");
         }
-        let scaled = HyperOp::named("change_warmup_steps").unwrap().apply(&live(), 0.5, 0, &builtin(), 0.0).unwrap();
+        let scaled = HyperOp::named("change_warmup_steps").unwrap().apply(&live(), 0.5, 0, &builtin(), false).unwrap();
         assert_eq!((scaled.warmup_steps, scaled.decay_scale), (50, 0.5));
     }
 
     #[test]
     fn what_changes_nothing_or_leads_nowhere_is_refused() {
         assert!(after("change_batch_size", 1e12).unwrap_err().contains("leads from 12"));
-        let no_adapters = HyperOp::named("set_lora_alpha").unwrap().apply(&live(), 1.0, 0, &builtin(), 0.0);
+        let no_adapters = HyperOp::named("set_lora_alpha").unwrap().apply(&live(), 1.0, 0, &builtin(), false);
         assert!(no_adapters.unwrap_err().contains("no adapters"));
         let never = LiveHyper { eval_every: 0, main_lr: None, ..live() };
         for name in ["change_eval_every", "change_lr", "set_lr"] {
-            assert!(HyperOp::named(name).unwrap().apply(&never, 2.0, 0, &builtin(), 0.0).is_err(), "{name}");
+            assert!(HyperOp::named(name).unwrap().apply(&never, 2.0, 0, &builtin(), false).is_err(), "{name}");
         }
     }
 

@@ -19,13 +19,15 @@ pub mod hyper_ops;
 mod live_hyper;
 mod network;
 mod operation;
+mod plan;
 mod schedule;
 mod trigger;
 
-pub use apply::{Applied, apply, freeze};
+pub use apply::{Applied, Carried, freeze, freeze_as_planned, grow};
 pub use hyper_ops::{HYPER_OPS, HyperOp};
 pub use live_hyper::LiveHyper;
 pub use network::network;
 pub use operation::Operation;
+pub use plan::{Lineage, planned_network};
 pub use schedule::{Action, Entry, Planned, Position, Schedule, lines, reason, unknown};
 pub use trigger::Trigger;

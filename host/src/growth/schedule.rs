@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use sdk::abi::Network;
 
-use super::{HyperOp, LiveHyper, Operation, apply, hyper_ops::Takes, trigger::Trigger};
+use super::{HyperOp, LiveHyper, Operation, hyper_ops::Takes, planned_network, trigger::Trigger};
 use crate::{
     config::{
         Settings,
@@ -69,7 +69,8 @@ impl Entry {
     ) -> Result<(Network, LiveHyper), Fault> {
         match &self.action {
             Action::Hyper(op, value) => {
-                let next = op.apply(live, *value, step, settings, network.fact("lora_rank").unwrap_or(0.0));
+                let has_adapters = network.parameters.iter().any(|one| one.role == "adapter");
+                let next = op.apply(live, *value, step, settings, has_adapters);
                 let live = next.map_err(|text| Fault::new("C072", Exit::Config, text))?;
                 let mut network = network.clone();
                 for fact in network.facts.iter_mut().filter(|fact| fact.0 == "lora_alpha") {
@@ -79,7 +80,9 @@ impl Entry {
             }
             Action::Network(operation) => {
                 let plan = operation.plan(network)?;
-                Ok((apply::planned_network(network, &plan)?, live.clone()))
+                let network = planned_network(network, &plan)?;
+                let lora_alpha = network.fact("lora_alpha").unwrap_or(live.lora_alpha);
+                Ok((network, LiveHyper { lora_alpha, ..live.clone() }))
             }
         }
     }

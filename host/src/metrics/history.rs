@@ -143,11 +143,33 @@ impl History {
 fn operation(line: &Line) -> Option<OperationPoint> {
     let text = |name: &str| line.members.get(name).and_then(|value| value.as_str());
     let outcome = match text("event")? {
-        "operation_success" => format!("{} → {}", text("old")?, text("new")?),
+        "operation_success" => {
+            let parameters = line.members.get("parameters").map(parameters).unwrap_or_default();
+            format!("{} → {}{parameters}", text("old")?, text("new")?)
+        }
         "operation_error" => format!("failed: {}", text("reason")?),
         _ => return None,
     };
     Some(OperationPoint { step: line.step, name: text("name")?.to_string(), outcome })
+}
+
+/// What became of the parameters, and how many of them lost their state or part of it.
+fn parameters(of: &serde_json::Value) -> String {
+    let count = |name: &str| match &of[name] {
+        serde_json::Value::Array(names) => names.len() as u64,
+        number => number.as_u64().unwrap_or(0),
+    };
+    let words = [
+        ("kept", "kept"),
+        ("mapped", "mapped"),
+        ("merged", "merged"),
+        ("fresh", "fresh"),
+        ("reset", "with state reset"),
+        ("approximated", "with state approximated"),
+    ];
+    let parts =
+        words.iter().filter(|(name, _)| count(name) > 0).map(|(name, words)| format!("{} {words}", count(name)));
+    format!("; parameters: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 
 use tch::{TchError, Tensor};
 
-use super::{builder::Builder, linear::Linear, pass::Pass};
+use super::{
+    builder::Builder,
+    linear::{Linear, Shape},
+    pass::Pass,
+};
 
 /// Queries, keys and values in one projection, and the projection back.
 pub(super) struct Attention {
@@ -15,9 +19,11 @@ pub(super) struct Attention {
 impl Attention {
     /// `{name}.c_attn` and `{name}.c_proj`.
     pub(super) fn new(builder: &mut Builder, name: &str, width: i64, heads: i64) -> Result<Attention, TchError> {
-        let c_attn = Linear::new(builder, &format!("{name}.c_attn"), width, 3 * width, 0.02)?;
-        let residual_std = builder.residual_std;
-        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), width, width, residual_std)?;
+        let (residual_std, rank) = (builder.residual_std, builder.ranks.attn);
+        let shape = Shape { inputs: width, outputs: 3 * width, std: 0.02, rank };
+        let c_attn = Linear::new(builder, &format!("{name}.c_attn"), shape)?;
+        let shape = Shape { inputs: width, outputs: width, std: residual_std, rank };
+        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), shape)?;
         Ok(Attention { c_attn, c_proj, heads })
     }
 

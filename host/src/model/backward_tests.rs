@@ -9,11 +9,14 @@ fn gpt(lora_rank: usize, dropout: f64, format: Format) -> Gpt {
         n_layer: 2,
         n_head: 2,
         n_embd: 16,
+        mlp_width: None,
         block_size: 8,
         bias: true,
         dropout,
         tie_head: true,
         lora_rank,
+        attn_lora_divisor: None,
+        vocab_lora_divisor: None,
         lora_alpha: 4.0,
     };
     Gpt::new(&settings, 11, 1, format, Device::Cpu).unwrap()

@@ -15,13 +15,19 @@ pub(super) struct Block {
 
 impl Block {
     /// Block number `layer`, `transformer.h.{layer}`.
-    pub(super) fn new(builder: &mut Builder, layer: usize, width: i64, heads: i64) -> Result<Block, TchError> {
+    pub(super) fn new(
+        builder: &mut Builder,
+        layer: usize,
+        width: i64,
+        heads: i64,
+        hidden: i64,
+    ) -> Result<Block, TchError> {
         let name = format!("transformer.h.{layer}");
         Ok(Block {
             ln_1: LayerNorm::new(builder, &format!("{name}.ln_1"), width)?,
             attn: Attention::new(builder, &format!("{name}.attn"), width, heads)?,
             ln_2: LayerNorm::new(builder, &format!("{name}.ln_2"), width)?,
-            mlp: Mlp::new(builder, &format!("{name}.mlp"), width)?,
+            mlp: Mlp::new(builder, &format!("{name}.mlp"), width, hidden)?,
         })
     }
 
@@ -32,13 +38,13 @@ impl Block {
         self.mlp.forward(pass, &self.ln_2.forward(pass, &x)?)?.f_add_(&x)
     }
 
-    /// The linear layers, to be changed.
-    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 4] {
-        [&mut self.attn.c_attn, &mut self.attn.c_proj, &mut self.mlp.c_fc, &mut self.mlp.c_proj]
-    }
-
     /// The linear layers, which may carry adapters.
     pub(super) fn linears(&self) -> [&Linear; 4] {
         [&self.attn.c_attn, &self.attn.c_proj, &self.mlp.c_fc, &self.mlp.c_proj]
+    }
+
+    /// The same, to be changed.
+    pub(super) fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.attn.c_attn, &mut self.attn.c_proj, &mut self.mlp.c_fc, &mut self.mlp.c_proj]
     }
 }

@@ -1,14 +1,17 @@
 //! The network with its parameters.
 //! Does not change them after construction; steps are taken through [`Gpt::parameters_mut`].
 
+use std::collections::BTreeMap;
+
 use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{
-    block::Block,
-    builder::{Builder, Slot},
+    architecture::Architecture,
+    builder::{Builder, Slot, Values},
     format::kind,
-    network::Network,
-    parameter::{Parameter, Role},
+    lora::{Adapter, Ranks},
+    network::{LM_HEAD, Network, WTE},
+    parameter::Parameter,
     pass::Pass,
 };
 use crate::{
@@ -41,15 +44,48 @@ impl Gpt {
         format: Format,
         device: Device,
     ) -> Result<Gpt, Fault> {
+        let given = BTreeMap::new();
+        Gpt::build(settings, vocab_size, format, device, seed, Values::Drawn { given })
+    }
+
+    /// A network of this format and device whose parameters are those `given` by name, and fresh ones where none is.
+    /// Given tensors are taken as they are: they have the shapes of [`Architecture::outline`].
+    ///
+    /// # Errors
+    /// As [`Gpt::new`].
+    pub(crate) fn grown(
+        &self,
+        architecture: &Architecture,
+        seed: u64,
+        given: BTreeMap<String, Tensor>,
+    ) -> Result<Gpt, Fault> {
+        let Architecture { settings, vocab_size } = architecture;
+        Gpt::build(settings, *vocab_size, self.format, self.device, seed, Values::Drawn { given })
+    }
+
+    /// The parameters of a network, without memory.
+    pub(super) fn outline(settings: &ModelSettings, vocab_size: usize) -> Result<Vec<Parameter>, Fault> {
+        Ok(Gpt::build(settings, vocab_size, Format::F32, Device::Cpu, 0, Values::None)?.parameters)
+    }
+
+    fn build(
+        settings: &ModelSettings,
+        vocab_size: usize,
+        format: Format,
+        device: Device,
+        seed: u64,
+        values: Values,
+    ) -> Result<Gpt, Fault> {
         check(settings, vocab_size)?;
         let mut builder = Builder {
             seed,
             kind: kind(format),
             device,
             residual_std: 0.02 / (2.0 * settings.n_layer as f64).sqrt(),
-            lora_rank: settings.lora_rank,
-            lora_scale: settings.lora_alpha / settings.lora_rank.max(1) as f64,
+            ranks: Ranks::of(settings),
+            lora_alpha: settings.lora_alpha,
             bias: settings.bias,
+            values,
             parameters: Vec::new(),
         };
         let network = Network::new(&mut builder, settings, vocab_size).map_err(refused)?;
@@ -67,14 +103,6 @@ impl Gpt {
         &mut self.parameters
     }
 
-    /// Gives all adapters another α: their term is scaled by α/rank from now on.
-    pub fn set_lora_alpha(&mut self, alpha: f64) {
-        self.settings.lora_alpha = alpha;
-        for linear in self.network.blocks.iter_mut().flat_map(Block::linears_mut) {
-            linear.set_lora_alpha(alpha, &self.parameters);
-        }
-    }
-
     /// Tokens it knows.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -88,6 +116,11 @@ impl Gpt {
     /// Its sizes.
     pub fn settings(&self) -> &ModelSettings {
         &self.settings
+    }
+
+    /// Its sizes and its vocabulary.
+    pub fn architecture(&self) -> Architecture {
+        Architecture { settings: self.settings.clone(), vocab_size: self.vocab_size }
     }
 
     /// Its element type.
@@ -152,30 +185,59 @@ impl Gpt {
         })
     }
 
-    /// The same network without adapters: their changes are in the weights, which are trained from here on.
+    /// Scales every adapter by α/r from now on.
+    ///
+    /// # Errors
+    /// `C101` if α is not finite.
+    pub fn set_lora_alpha(&mut self, alpha: f64) -> Result<(), Fault> {
+        let settings = ModelSettings { lora_alpha: alpha, ..self.settings.clone() };
+        check(&settings, self.vocab_size)?;
+        self.settings = settings;
+        self.network.adapters_mut().for_each(|adapter| adapter.set_alpha(alpha));
+        Ok(())
+    }
+
+    /// Every weight with an adapter: its place among the parameters, and its values with the adapter's change in f64, so
+    /// that a merge adds one rounding and no more.
+    ///
+    /// # Errors
+    /// `E101` if libtorch fails.
+    pub fn merged_weights(&self) -> Result<Vec<(usize, Tensor)>, Fault> {
+        let merged = |(weight, adapter): (Slot, &Adapter)| Ok((weight.0, adapter.merged(weight, &self.parameters)?));
+        self.network.adapters().map(merged).collect::<Result<_, TchError>>().map_err(refused)
+    }
+
+    /// The same network without adapters: their changes are in the weights, which are trained from here on. The head
+    /// has a weight of its own where it shared that of an embedding with an adapter, which it sees without it.
     ///
     /// # Errors
     /// `E101` if libtorch fails.
     pub fn merged(&self) -> Result<Gpt, Fault> {
-        let settings = ModelSettings { lora_rank: 0, ..self.settings.clone() };
-        let mut plain = Gpt::new(&settings, self.vocab_size, 0, self.format, self.device)?;
-        let merge = |plain: &mut Gpt| -> Result<(), TchError> {
-            let mut weights: Vec<Option<Tensor>> = self.parameters.iter().map(|p| Some(p.handle())).collect();
-            for linear in self.network.blocks.iter().flat_map(Block::linears) {
-                if let Some((Slot(place), weight)) = linear.merged(&self.parameters)? {
-                    weights[place] = Some(weight);
-                }
-            }
-            let kept = self.parameters.iter().zip(weights).filter(|(p, _)| p.role != Role::Adapter);
-            for (parameter, (_, weight)) in plain.parameters.iter_mut().zip(kept) {
-                let _guard = tch::no_grad_guard();
-                if let Some(weight) = weight {
-                    parameter.tensor.f_copy_(&weight)?;
-                }
-            }
-            Ok(())
+        let unties = Ranks::of(&self.settings).vocab > 0;
+        let settings = ModelSettings {
+            lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
+            tie_head: self.settings.tie_head && !unties,
+            ..self.settings.clone()
         };
-        merge(&mut plain).map_err(refused)?;
+        let mut plain = Gpt::new(&settings, self.vocab_size, 0, self.format, self.device)?;
+        let mut values: BTreeMap<&str, Tensor> =
+            self.parameters.iter().map(|one| (one.name.as_str(), one.handle())).collect();
+        if let (true, true, Some(shared)) = (unties, self.settings.tie_head, values.get(WTE).map(Tensor::shallow_clone))
+        {
+            values.insert(LM_HEAD, shared);
+        }
+        for (place, weight) in self.merged_weights()? {
+            values.insert(&self.parameters[place].name, weight);
+        }
+        let _guard = tch::no_grad_guard();
+        for parameter in &mut plain.parameters {
+            let Some(value) = values.get(parameter.name.as_str()) else {
+                return Err(refused(TchError::Torch(format!("no values for `{}`", parameter.name))));
+            };
+            parameter.tensor.f_copy_(value).map_err(refused)?;
+        }
         Ok(plain)
     }
 
@@ -195,15 +257,18 @@ impl Gpt {
 /// Whether the sizes make a network.
 fn check(settings: &ModelSettings, vocab_size: usize) -> Result<(), Fault> {
     let ModelSettings { n_layer, n_head, n_embd, block_size, dropout, lora_alpha, .. } = *settings;
-    let message = if [n_layer, n_head, n_embd, block_size, vocab_size].contains(&0) {
+    let hidden = settings.hidden_units();
+    let message = if [n_layer, n_head, n_embd, hidden, block_size, vocab_size].contains(&0) {
         format!(
-            "a network of {n_layer} layers, {n_head} heads, width {n_embd}, context {block_size} and {vocab_size} \
-             tokens is empty"
+            "a network of {n_layer} layers, {n_head} heads, width {n_embd}, {hidden} hidden units, context {block_size} \
+             and {vocab_size} tokens is empty"
         )
     } else if n_embd % n_head != 0 {
         format!("width n_embd = {n_embd} is no multiple of n_head = {n_head}")
     } else if !(0.0..1.0).contains(&dropout) {
         format!("dropout = {dropout} is not in [0, 1)")
+    } else if let Some(rank) = Ranks::of(settings).largest().filter(|rank| *rank > n_embd) {
+        format!("a LoRA adapter of rank {rank} is larger than the width n_embd = {n_embd}")
     } else if !lora_alpha.is_finite() {
         format!("lora_alpha = {lora_alpha} is not a number")
     } else {

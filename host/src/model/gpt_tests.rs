@@ -3,17 +3,21 @@
 use tch::Kind;
 
 use super::*;
+use crate::model::Role;
 
 fn settings() -> ModelSettings {
     ModelSettings {
         n_layer: 2,
         n_head: 2,
         n_embd: 16,
+        mlp_width: None,
         block_size: 8,
         bias: true,
         dropout: 0.0,
         tie_head: true,
         lora_rank: 0,
+        attn_lora_divisor: None,
+        vocab_lora_divisor: None,
         lora_alpha: 8.0,
     }
 }

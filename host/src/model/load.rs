@@ -55,19 +55,9 @@ impl Gpt {
         Ok(())
     }
 
-    /// Numbers of the architecture by name, for architecture operations.
+    /// Numbers of the architecture by name, for architecture operations and checkpoints.
     pub fn facts(&self) -> Vec<(String, f64)> {
-        let sizes = self.settings();
-        let facts = [
-            ("n_layer", sizes.n_layer as f64),
-            ("n_head", sizes.n_head as f64),
-            ("n_embd", sizes.n_embd as f64),
-            ("block_size", sizes.block_size as f64),
-            ("vocab_size", self.vocab_size() as f64),
-            ("lora_rank", sizes.lora_rank as f64),
-            ("lora_alpha", sizes.lora_alpha),
-        ];
-        facts.map(|(name, value)| (name.to_string(), value)).to_vec()
+        self.architecture().facts()
     }
 }
 
@@ -83,11 +73,14 @@ mod tests {
             n_layer: 1,
             n_head: 1,
             n_embd: 4,
+            mlp_width: None,
             block_size: 4,
             bias: false,
             dropout: 0.0,
             tie_head: true,
             lora_rank: 0,
+            attn_lora_divisor: None,
+            vocab_lora_divisor: None,
             lora_alpha: 1.0,
         };
         Gpt::new(&settings, 5, seed, Format::F32, Device::Cpu).unwrap()

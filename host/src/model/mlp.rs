@@ -1,9 +1,13 @@
-//! The feed-forward half of a block: four times wider, GELU with the exact error function, and back.
+//! The feed-forward half of a block: wider, GELU with the exact error function, and back.
 //! Mixes nothing between positions.
 
 use tch::{TchError, Tensor};
 
-use super::{builder::Builder, linear::Linear, pass::Pass};
+use super::{
+    builder::Builder,
+    linear::{Linear, Shape},
+    pass::Pass,
+};
 
 /// Two linear layers around a GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 pub(super) struct Mlp {
@@ -12,11 +16,13 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// `{name}.c_fc` and `{name}.c_proj`.
-    pub(super) fn new(builder: &mut Builder, name: &str, width: i64) -> Result<Mlp, TchError> {
-        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), width, 4 * width, 0.02)?;
-        let residual_std = builder.residual_std;
-        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), 4 * width, width, residual_std)?;
+    /// `{name}.c_fc` and `{name}.c_proj` around `hidden` units.
+    pub(super) fn new(builder: &mut Builder, name: &str, width: i64, hidden: i64) -> Result<Mlp, TchError> {
+        let (residual_std, rank) = (builder.residual_std, builder.ranks.mlp);
+        let shape = Shape { inputs: width, outputs: hidden, std: 0.02, rank };
+        let c_fc = Linear::new(builder, &format!("{name}.c_fc"), shape)?;
+        let shape = Shape { inputs: hidden, outputs: width, std: residual_std, rank };
+        let c_proj = Linear::new(builder, &format!("{name}.c_proj"), shape)?;
         Ok(Mlp { c_fc, c_proj })
     }
 

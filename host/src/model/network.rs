@@ -9,16 +9,22 @@ use super::{
     embedding::Embedding,
     init::Init,
     layer_norm::LayerNorm,
+    lora::Adapter,
     parameter::Role,
     pass::Pass,
 };
 use crate::config::settings::ModelSettings;
 
+/// Name of the token embedding.
+pub(super) const WTE: &str = "transformer.wte.weight";
+/// Name of a head of its own.
+pub(super) const LM_HEAD: &str = "lm_head.weight";
+
 /// What happens to tokens, given parameters.
 pub(super) struct Network {
     wte: Embedding,
     wpe: Embedding,
-    pub(super) blocks: Vec<Block>,
+    blocks: Vec<Block>,
     ln_f: LayerNorm,
     lm_head: Slot,
 }
@@ -27,16 +33,31 @@ impl Network {
     /// Adds every parameter to the builder, in nanoGPT's order.
     pub(super) fn new(builder: &mut Builder, settings: &ModelSettings, vocab_size: usize) -> Result<Network, TchError> {
         let (vocab, width, heads) = (vocab_size as i64, settings.n_embd as i64, settings.n_head as i64);
-        let wte = Embedding::new(builder, "transformer.wte", vocab, width)?;
-        let wpe = Embedding::new(builder, "transformer.wpe", settings.block_size as i64, width)?;
-        let blocks: Result<_, _> = (0..settings.n_layer).map(|i| Block::new(builder, i, width, heads)).collect();
+        let (rank, hidden) = (builder.ranks.vocab, settings.hidden_units() as i64);
+        let wte = Embedding::new(builder, "transformer.wte", vocab, width, rank)?;
+        let wpe = Embedding::new(builder, "transformer.wpe", settings.block_size as i64, width, 0)?;
+        let blocks: Result<_, _> =
+            (0..settings.n_layer).map(|i| Block::new(builder, i, width, heads, hidden)).collect();
         let blocks = blocks?;
         let ln_f = LayerNorm::new(builder, "transformer.ln_f", width)?;
         let lm_head = match settings.tie_head {
             true => wte.weight,
-            false => builder.add("lm_head.weight".into(), Role::Head, &[vocab, width], Init::Normal(0.02))?,
+            false => builder.add(LM_HEAD.into(), Role::Head, &[vocab, width], Init::Normal(0.02))?,
         };
         Ok(Network { wte, wpe, blocks, ln_f, lm_head })
+    }
+
+    /// Every weight with an adapter.
+    pub(super) fn adapters(&self) -> impl Iterator<Item = (Slot, &Adapter)> {
+        let linears = self.blocks.iter().flat_map(Block::linears).map(|linear| (linear.weight, &linear.adapter));
+        let all = std::iter::once((self.wte.weight, &self.wte.adapter)).chain(linears);
+        all.filter_map(|(weight, adapter)| Some((weight, adapter.as_ref()?)))
+    }
+
+    /// Every adapter, to be changed.
+    pub(super) fn adapters_mut(&mut self) -> impl Iterator<Item = &mut Adapter> {
+        let linears = self.blocks.iter_mut().flat_map(Block::linears_mut).map(|linear| &mut linear.adapter);
+        std::iter::once(&mut self.wte.adapter).chain(linears).filter_map(Option::as_mut)
     }
 
     /// Tokens `[b, t]` to what the head sees, `[b·t, width]`.

@@ -11,6 +11,7 @@ pub mod narrow;
 pub mod param_groups;
 pub mod state;
 
+mod carry;
 pub mod clip;
 pub mod lr_schedule;
 pub mod non_finite;

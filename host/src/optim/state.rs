@@ -49,6 +49,11 @@ impl State {
         Ok(State { slots: slots.to_vec(), tensors })
     }
 
+    /// Descriptors of the slots that are there.
+    pub(super) fn slots(&self) -> &[SlotDescriptor] {
+        &self.slots
+    }
+
     /// Every slot's key and tensor, in the order of the descriptors.
     pub fn named<'a>(&'a self, parameter: &'a str) -> impl Iterator<Item = (String, &'a Tensor)> {
         self.slots.iter().filter_map(move |slot| {

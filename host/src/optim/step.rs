@@ -25,18 +25,18 @@ use crate::{
 
 /// Parameter groups, and the state and step count of every parameter.
 pub struct Optim {
-    groups: Vec<Planned>,
+    pub(super) groups: Vec<Planned>,
     /// Per parameter, in the order of the model.
-    parameters: Vec<PerParameter>,
-    memories: Vec<Memory>,
+    pub(super) parameters: Vec<PerParameter>,
+    pub(super) memories: Vec<Memory>,
     pass: Pass,
 }
 
 /// The memory of one rule that sums over all tensors it runs.
-struct Memory {
-    loaded: Arc<Loaded>,
-    names: Vec<String>,
-    values: Vec<f64>,
+pub(super) struct Memory {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) names: Vec<String>,
+    pub(super) values: Vec<f64>,
 }
 
 impl Memory {
@@ -46,8 +46,8 @@ impl Memory {
     }
 }
 
-struct Planned {
-    group: Group,
+pub(super) struct Planned {
+    pub(super) group: Group,
     how: How,
     lr: Option<usize>,
 }
@@ -58,13 +58,13 @@ enum How {
     Whole,
 }
 
-struct PerParameter {
-    name: String,
+pub(super) struct PerParameter {
+    pub(super) name: String,
     numel: u64,
-    group: usize,
-    state: State,
+    pub(super) group: usize,
+    pub(super) state: State,
     /// Steps taken by this parameter.
-    count: u64,
+    pub(super) count: u64,
 }
 
 /// What one step did, in tensors.

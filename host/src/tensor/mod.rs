@@ -6,6 +6,7 @@ pub mod arena;
 pub mod bytes;
 pub mod device;
 pub mod fingerprint;
+pub mod index_map;
 pub mod libtorch;
 pub mod memory;
 pub mod project;

@@ -55,15 +55,15 @@ pub struct Stage {
     pub lr: f64,
 }
 
-impl Trainer {
+impl Trainer<'_> {
     /// What is still to come, from here on.
     ///
     /// # Errors
     /// What cannot be done, as at start; groups and state that do not fit a network on the way.
-    pub fn forecast(&self, prepared: &Prepared) -> Result<Vec<Stage>, Faults> {
+    pub fn forecast(&self) -> Result<Vec<Stage>, Faults> {
         let (here, live) = (network(&self.model), &self.progress.hyper);
         let planned = self.schedule.rehearse(&here, live, &self.settings)?;
-        let stage = |network: &Network, live: &LiveHyper| stage(prepared, network, live);
+        let stage = |network: &Network, live: &LiveHyper| stage(self.prepared, network, live);
         let mut stages = vec![stage(&here, live)?];
         let mut latest = Some(self.schedule.position().last_step);
         for (entry, planned) in self.schedule.left().iter().zip(planned) {
@@ -102,7 +102,10 @@ fn stage(prepared: &Prepared, network: &Network, live: &LiveHyper) -> Result<Sta
     let ends = |end: &str, at: usize| -> BTreeSet<i64> {
         all().filter(|p| p.name.ends_with(end)).filter_map(|p| p.shape.get(at).copied()).collect()
     };
-    let is_matrix = |p: &&ParameterInfo| ["matrix", "adapter", "head"].contains(&p.role.as_str());
+    // A of the token embedding's adapter is a table: a row of it is looked up.
+    let is_matrix = |p: &&ParameterInfo| {
+        ["matrix", "adapter", "head"].contains(&p.role.as_str()) && p.name != "transformer.wte.lora_A"
+    };
     let tied = match all().any(|p| p.role == "head") {
         true => 0,
         false => fact("vocab_size") * fact("n_embd"),
@@ -122,7 +125,7 @@ fn stage(prepared: &Prepared, network: &Network, live: &LiveHyper) -> Result<Sta
         layers: layers as usize,
         width: fact("n_embd") as usize,
         mlp: ends(".mlp.c_fc.weight", 0),
-        ranks: ends(".lora_A", 0),
+        ranks: ends(".lora_B", 1),
         parameters,
         trained,
         bytes: [parameters * size, trained * size, state_bytes(prepared, network, kind)?],

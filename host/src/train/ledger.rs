@@ -128,7 +128,12 @@ impl Ledger {
         let words = event.name();
         match event {
             OperationEvent::Start { note } => tracing::info!(operation = %name, step, note, "{words}"),
-            OperationEvent::Success { old, new } => tracing::info!(operation = %name, step, old, new, "{words}"),
+            OperationEvent::Success { old, new, applied: None } => {
+                tracing::info!(operation = %name, step, old, new, "{words}");
+            }
+            OperationEvent::Success { old, new, applied: Some(applied) } => {
+                tracing::info!(operation = %name, step, old, new, parameters = %applied, "{words}");
+            }
             OperationEvent::Error { reason, skipped: true } => {
                 tracing::warn!(operation = %name, step, reason, skipped = true, "{words}");
             }

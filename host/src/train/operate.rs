@@ -10,7 +10,8 @@ use super::{
 use crate::{
     config::settings::OnError,
     fault::{Exit, Fault},
-    growth::{self, Action, Entry, HyperOp, Operation},
+    growth::{self, Action, Applied, Entry, HyperOp, Operation},
+    model::{Ranks, Role},
 };
 
 /// What happened to an operation; in the log and in the metrics under these names.
@@ -26,6 +27,8 @@ pub enum OperationEvent<'a> {
         old: &'a str,
         /// And after.
         new: &'a str,
+        /// What became of the parameters and their state, where it changed the network.
+        applied: Option<&'a Applied>,
     },
     /// It failed; everything is as before.
     Error {
@@ -56,14 +59,17 @@ impl OperationEvent<'_> {
     pub fn facts(&self) -> Vec<(&'static str, Value)> {
         match *self {
             OperationEvent::Start { note } => vec![("note", note.into())],
-            OperationEvent::Success { old, new } => vec![("old", old.into()), ("new", new.into())],
+            OperationEvent::Success { old, new, applied } => {
+                let parameters = applied.map(|applied| ("parameters", applied.json()));
+                [("old", old.into()), ("new", new.into())].into_iter().chain(parameters).collect()
+            }
             OperationEvent::Error { reason, skipped } => vec![("reason", reason.into()), ("skipped", skipped.into())],
             OperationEvent::Reevaluation { val_loss } => vec![("val_loss", json!(val_loss))],
         }
     }
 }
 
-impl Trainer {
+impl Trainer<'_> {
     /// Fires the operations that are due before the coming step. Each moves the schedule on, so this comes to an end.
     pub(super) fn operate(&mut self, ledger: &mut Ledger) -> Result<(), Fault> {
         let step = self.progress.step;
@@ -77,8 +83,9 @@ impl Trainer {
                 &OperationEvent::Start { note: entry.note.as_deref().unwrap_or("") },
             )?;
             match self.change(&entry) {
-                Ok((old, new)) => {
-                    ledger.operation(step, number, name, &OperationEvent::Success { old: &old, new: &new })?;
+                Ok(Changed { old, new, applied }) => {
+                    let event = OperationEvent::Success { old: &old, new: &new, applied: applied.as_ref() };
+                    ledger.operation(step, number, name, &event)?;
                     self.schedule.fired(step);
                     if entry.reevaluate {
                         self.reevaluate(ledger, number, name)?;
@@ -116,35 +123,56 @@ impl Trainer {
         Ok(())
     }
 
-    /// Carries one operation out; gives what it changed, before and after. On an error everything is as before.
-    fn change(&mut self, entry: &Entry) -> Result<(String, String), Fault> {
+    /// Carries one operation out. On an error everything is as before.
+    fn change(&mut self, entry: &Entry) -> Result<Changed, Fault> {
         match &entry.action {
             Action::Hyper(op, value) => self.change_hyper(op, *value),
             Action::Network(operation) => self.change_network(operation),
         }
     }
 
-    fn change_hyper(&mut self, op: &HyperOp, value: f64) -> Result<(String, String), Fault> {
-        let rank = self.model.settings().lora_rank as f64;
-        let next = op.apply(&self.progress.hyper, value, self.progress.step, &self.settings, rank);
+    fn change_hyper(&mut self, op: &HyperOp, value: f64) -> Result<Changed, Fault> {
+        let has_adapters = self.model.parameters().iter().any(|one| one.role == Role::Adapter);
+        let next = op.apply(&self.progress.hyper, value, self.progress.step, &self.settings, has_adapters);
         let next = next.map_err(|text| Fault::new("P032", Exit::Plugin, text))?;
+        self.model.set_lora_alpha(next.lora_alpha)?;
         let before = std::mem::replace(&mut self.progress.hyper, next);
-        self.model.set_lora_alpha(self.progress.hyper.lora_alpha);
-        Ok((op.shown(&before), op.shown(&self.progress.hyper)))
+        Ok(Changed { old: op.shown(&before), new: op.shown(&self.progress.hyper), applied: None })
     }
 
-    fn change_network(&mut self, operation: &Operation) -> Result<(String, String), Fault> {
-        let before = self.words();
+    fn change_network(&mut self, operation: &Operation) -> Result<Changed, Fault> {
+        let old = self.words();
+        let was_tied = self.model.settings().tie_head;
         let plan = operation.plan(&network(&self.model))?;
-        let applied = growth::apply(self.model.parameters_mut(), &plan)?;
-        tracing::info!(operation = %operation.name(), "{applied}");
-        Ok((before, self.words()))
+        let applied = self.grow(&plan)?;
+        if was_tied && !self.model.settings().tie_head {
+            let name = operation.name();
+            tracing::info!("{name}: the head has a weight of its own from here on: it reads the old token embedding");
+        }
+        Ok(Changed { old, new: self.words(), applied: Some(applied) })
     }
 
     /// The network in a few words.
     fn words(&self) -> String {
         let trained = self.model.parameters().iter().filter(|p| !p.frozen).map(|p| p.tensor.numel()).sum::<usize>();
         let (sizes, all) = (self.model.settings(), self.model.parameter_count());
-        format!("{} layers, width {}, {all} parameters, {trained} trained", sizes.n_layer, sizes.n_embd)
+        let Ranks { attn, mlp, vocab } = Ranks::of(sizes);
+        let ranks = [("attention", attn), ("mlp", mlp), ("vocabulary", vocab)];
+        let adapters = ranks.iter().filter(|(_, rank)| *rank > 0).map(|(name, rank)| format!(", {name} rank {rank}"));
+        format!(
+            "{} layers, width {}, mlp {}, vocabulary {}{}, {all} parameters, {trained} trained",
+            sizes.n_layer,
+            sizes.n_embd,
+            sizes.hidden_units(),
+            self.model.vocab_size(),
+            adapters.collect::<String>(),
+        )
     }
+}
+
+/// What an operation changed, before and after.
+struct Changed {
+    old: String,
+    new: String,
+    applied: Option<Applied>,
 }

@@ -3,13 +3,11 @@
 
 use std::path::Path;
 
-use tch::Device;
-
 use crate::{
-    config::{Resolved, Source, settings::ModelSettings, trace},
+    config::{Resolved, Source, trace},
     fault::Faults,
     growth::{self, LiveHyper, Schedule},
-    model::Gpt,
+    model::Architecture,
     optim::{labels_wanted, param_groups},
     projection::Projections,
     registry::{Catalogue, Kind, Registry},
@@ -87,19 +85,18 @@ fn fill_defaults(resolved: &mut Resolved, catalogue: &Catalogue) {
     }
 }
 
-/// Plans the groups and operations of a network with the same names and roles and the smallest sizes, because the real
-/// one's sizes are known only when the data has been read.
+/// Plans the groups and operations of a network with the real one's names, roles and sizes, all but the vocabulary,
+/// which is known only when the data has been read.
 fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
-    let lora_rank = settings.model.lora_rank.min(1);
-    let small = ModelSettings { n_embd: settings.model.n_head, block_size: 1, lora_rank, ..settings.model.clone() };
-    let network = Gpt::new(&small, 1, 0, settings.format, Device::Cpu)?;
+    let architecture = Architecture { settings: settings.model.clone(), vocab_size: 1 };
+    let parameters = architecture.outline()?;
     let mut faults = Faults::none();
     let source = |key: &str| source(resolved, key);
-    faults.take(param_groups::plan(settings, &source, catalogue, network.parameters()));
+    faults.take(param_groups::plan(settings, &source, catalogue, &parameters));
     let thaws = !settings.schedule.is_empty();
-    faults.take(Projections::check(&settings.projection, catalogue, network.parameters(), thaws));
-    let outline = growth::network(network.parameters(), &network.facts());
+    faults.take(Projections::check(&settings.projection, catalogue, &parameters, thaws));
+    let outline = growth::network(&parameters, &architecture.facts());
     let schedule = Schedule::plan(settings, catalogue, &|key| place(resolved, key));
     let live = LiveHyper::of(settings);
     faults.take(schedule.and_then(|schedule| schedule.rehearse(&outline, &live, settings)));

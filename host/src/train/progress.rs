@@ -10,6 +10,7 @@ use crate::{
     fault::{Exit, Fault},
     growth,
     metrics::digits::{bits, from_bits},
+    model::Architecture,
 };
 
 /// How far a run has come, in numbers.
@@ -25,6 +26,8 @@ pub struct Progress {
     pub skipped_in_a_row: BTreeMap<String, u32>,
     /// Where the schedule of operations stands.
     pub schedule: growth::Position,
+    /// Numbers of the architecture where operations have changed it since the run began.
+    pub architecture: BTreeMap<String, f64>,
     /// Hyper-parameters that operations have changed or may change.
     pub hyper: growth::LiveHyper,
     /// Bits of the loss of the evaluation after this very step, where there was one: operations may wait for it.
@@ -76,15 +79,26 @@ impl Progress {
         }
     }
 
+    /// The architecture of the checkpoint, of a run that began with `begun`.
+    ///
+    /// # Errors
+    /// `D120` where it is not what this program wrote.
+    pub fn architecture(&self, begun: &Architecture) -> Result<Architecture, Fault> {
+        let facts = self.architecture.iter().map(|(name, value)| (name.as_str(), *value));
+        begun.with(facts).map_err(|what| not_understood(format!("the architecture has {what}")))
+    }
+
     /// From `state.json`.
     ///
     /// # Errors
     /// `D120` where it is not what this program wrote.
     pub fn from_state(state: Map<String, Value>) -> Result<Progress, Fault> {
-        serde_json::from_value(Value::Object(state)).map_err(|error| {
-            Fault::new("D120", Exit::Data, "the state of the checkpoint is not understood")
-                .note("reason", error.to_string())
-                .hint("it was written by another version; resume with that one, or start another run")
-        })
+        serde_json::from_value(Value::Object(state)).map_err(|error| not_understood(error.to_string()))
     }
+}
+
+fn not_understood(reason: String) -> Fault {
+    Fault::new("D120", Exit::Data, "the state of the checkpoint is not understood")
+        .note("reason", reason)
+        .hint("it was written by another version; resume with that one, or start another run")
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use sdk::abi::Network;
+use sdk::abi::{Network, NetworkPlan, ParameterPlan};
 use tch::{Device, Tensor};
 
 use super::{
@@ -20,9 +20,9 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth::{self, LiveHyper, Schedule},
+    growth::{self, Applied, LiveHyper, Schedule},
     metrics::digits::bits,
-    model::{self, Gpt, Parameter},
+    model::{self, Architecture, Gpt, Parameter},
     optim::{GroupRow, Optim, non_finite::Guard},
     projection::Projections,
     run::Signals,
@@ -30,7 +30,8 @@ use crate::{
 };
 
 /// A run with everything it needs, at some step.
-pub struct Trainer {
+pub struct Trainer<'p> {
+    pub(super) prepared: &'p Prepared,
     pub(super) settings: Settings,
     device: Device,
     corpus: Corpus,
@@ -42,12 +43,12 @@ pub struct Trainer {
     pub(super) progress: Progress,
 }
 
-impl Trainer {
+impl<'p> Trainer<'p> {
     /// Reads the data, builds the network at step 0, gives every parameter to an optimizer.
     ///
     /// # Errors
     /// All faults of the data, or all of groups, projections and operations.
-    pub fn new(prepared: &Prepared) -> Result<Trainer, Faults> {
+    pub fn new(prepared: &'p Prepared) -> Result<Trainer<'p>, Faults> {
         let settings = prepared.resolved.settings.clone();
         // f64 is for checking numbers, on the CPU
         let wanted = if settings.format == Format::F64 { config::settings::Device::Cpu } else { settings.device };
@@ -58,25 +59,19 @@ impl Trainer {
         let corpus = Corpus::load(&settings.data, settings.model.block_size)?;
         let vocabulary = corpus.tokenizer.vocabulary();
         let model = Gpt::new(&settings.model, corpus.tokenizer.vocab_size(), settings.seed, settings.format, device)?;
-        let source = |key: &str| prepare::source(&prepared.resolved, key);
-        let parameters = model.parameters();
         let mut faults = Faults::none();
-        let optim = faults.take(Optim::plan(&settings, &source, &prepared.catalogue, parameters));
-        let thaws = !settings.schedule.is_empty();
-        let projections = Projections::plan(&settings.projection, &prepared.catalogue, parameters, thaws);
-        let projections = faults.take(projections);
+        let takers = faults.take(takers(prepared, &settings, &model));
         let schedule =
             faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
-        let network = growth::network(parameters, &model.facts());
         let hyper = LiveHyper::of(&settings);
         let schedule =
-            schedule.filter(|schedule| faults.take(schedule.rehearse(&network, &hyper, &settings)).is_some());
+            schedule.filter(|schedule| faults.take(schedule.rehearse(&network(&model), &hyper, &settings)).is_some());
         let guard = Guard::new(settings.train.non_finite);
-        match (optim, projections, schedule) {
-            (Some(optim), Some(projections), Some(schedule)) => {
+        match (takers, schedule) {
+            (Some((optim, projections)), Some(schedule)) => {
                 let lineage = Lineage::of(prepared, &corpus, &optim.table(), device);
                 let progress = Progress { vocabulary, lineage, hyper, ..Progress::default() };
-                Ok(Trainer { settings, device, corpus, model, optim, projections, schedule, guard, progress })
+                Ok(Trainer { prepared, settings, device, corpus, model, optim, projections, schedule, guard, progress })
             }
             _ => Err(faults),
         }
@@ -123,12 +118,25 @@ impl Trainer {
             return Err(fault.hint("resume with the data the run began with").into());
         }
         self.progress.lineage.check(&progress.lineage)?;
-        let (weights, state) = training_weights(snapshot.model, snapshot.optimizer, &self.optim.evaluated_elsewhere())?;
-        self.model.check(&weights)?;
+        let architecture = progress.architecture(&self.model.architecture())?;
+        let mut grown = None;
+        if architecture.facts() != self.model.facts() {
+            let model = self.model.grown(&architecture, self.settings.seed, BTreeMap::new())?;
+            let (optim, projections) = takers(self.prepared, &self.settings, &model)?;
+            grown = Some((model, optim, projections));
+        }
+        let (model, optim) = match &mut grown {
+            Some((model, optim, _)) => (model, optim),
+            None => (&mut self.model, &mut self.optim),
+        };
+        let (weights, state) = training_weights(snapshot.model, snapshot.optimizer, &optim.evaluated_elsewhere())?;
+        model.check(&weights)?;
         self.schedule.restore(&progress.schedule)?;
-        self.optim.load_state(state, progress.counts.clone())?;
-        self.model.load(&weights)?;
-        self.model.set_lora_alpha(progress.hyper.lora_alpha);
+        optim.load_state(state, progress.counts.clone())?;
+        model.load(&weights)?;
+        if let Some((model, optim, projections)) = grown {
+            (self.model, self.optim, self.projections) = (model, optim, projections);
+        }
         growth::freeze(self.model.parameters_mut(), &progress.frozen);
         self.guard.resume(progress.skipped_in_a_row.clone());
         self.progress = progress;
@@ -151,6 +159,7 @@ impl Trainer {
             }
         }
         self.progress.counts = self.optim.counts();
+        self.progress.architecture = self.changed_facts();
         self.progress.schedule = self.schedule.position();
         self.progress.skipped_in_a_row = self.guard.in_a_row().clone();
         self.progress.frozen = parameters.iter().filter(|p| p.frozen).map(|p| p.name.clone()).collect();
@@ -232,6 +241,33 @@ impl Trainer {
         ledger.checkpoint(&self.snapshot()?, operations, is_best)
     }
 
+    /// Carries out an operation's plan: the network, what trains it, and all state along the lineage of its parameter.
+    ///
+    /// # Errors
+    /// P030 and P031, and what groups and projections object to in the new network; everything is then as it was.
+    pub(super) fn grow(&mut self, plan: &NetworkPlan) -> Result<Applied, Fault> {
+        let (model, mut applied) = growth::grow(&self.model, plan, self.settings.seed, self.progress.step)?;
+        if applied.kept == plan.parameters.len() && applied.old.is_empty() && is_in_place(plan) {
+            growth::freeze_as_planned(self.model.parameters_mut(), plan);
+            return Ok(applied);
+        }
+        let (mut optim, projections) = takers(self.prepared, &self.settings, &model).map_err(Faults::into_one)?;
+        let state = self.settings.growth.state;
+        applied.state = optim.carry(&self.optim, self.model.parameters(), plan, state)?;
+        self.guard.resume(skips_along(self.guard.in_a_row(), plan));
+        (self.model, self.optim, self.projections) = (model, optim, projections);
+        self.progress.hyper.lora_alpha = self.model.settings().lora_alpha;
+        growth::freeze_as_planned(self.model.parameters_mut(), plan);
+        Ok(applied)
+    }
+
+    /// Numbers of the architecture that are not those the run began with.
+    fn changed_facts(&self) -> BTreeMap<String, f64> {
+        let vocab_size = self.corpus.tokenizer.vocab_size();
+        let begun = Architecture { settings: self.settings.model.clone(), vocab_size }.facts();
+        self.model.facts().into_iter().filter(|fact| !begun.contains(fact)).collect()
+    }
+
     /// Looks at the network with the weights to evaluate at; it has those that are trained again afterwards.
     fn at_eval_weights<T>(&mut self, look: impl FnOnce(&Gpt, &Corpus) -> Result<T, Fault>) -> Result<T, Fault> {
         let weights = self.optim.eval_weights(self.model.parameters())?;
@@ -308,6 +344,33 @@ fn training_weights(
     }
     faults.check()?;
     Ok((model, state))
+}
+
+/// Who takes the parameters of a network: the optimizers of its groups, and the projections.
+fn takers(prepared: &Prepared, settings: &Settings, model: &Gpt) -> Result<(Optim, Projections), Faults> {
+    let source = |key: &str| prepare::source(&prepared.resolved, key);
+    let mut faults = Faults::none();
+    let optim = faults.take(Optim::plan(settings, &source, &prepared.catalogue, model.parameters()));
+    let thaws = !settings.schedule.is_empty();
+    let projections = Projections::plan(&settings.projection, &prepared.catalogue, model.parameters(), thaws);
+    match (optim, faults.take(projections)) {
+        (Some(optim), Some(projections)) => Ok((optim, projections)),
+        _ => Err(faults),
+    }
+}
+
+/// Whether a plan that keeps every parameter keeps each under its own name.
+fn is_in_place(plan: &NetworkPlan) -> bool {
+    plan.parameters.iter().all(|one| one.name == one.source)
+}
+
+/// Skips in a row of the parameters of a plan that are kept, from those of their sources.
+fn skips_along(before: &BTreeMap<String, u32>, plan: &NetworkPlan) -> BTreeMap<String, u32> {
+    let kept = |one: &ParameterPlan| match growth::Lineage::of(one) {
+        growth::Lineage::Kept(source) => before.get(source).map(|skips| (one.name.to_string(), *skips)),
+        _ => None,
+    };
+    plan.parameters.iter().filter_map(kept).collect()
 }
 
 /// The network as an operation sees it.

@@ -47,7 +47,8 @@ pub struct NetworkPlan {
 pub struct ParameterPlan {
     /// Name in the new network.
     pub name: RString,
-    /// 0 fresh, 1 kept, 2 mapped.
+    /// 0 fresh, 1 kept, 2 mapped, 3 merged: kept, with the change that its low-rank adapter makes added to the values.
+    /// A host refuses what it does not know.
     pub lineage: u32,
     /// Name in the old network; empty where fresh.
     pub source: RString,
@@ -63,7 +64,7 @@ pub struct ParameterPlan {
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct DimensionMap {
-    /// Old index per new index.
+    /// Old index per new index; −1 where there is none, and values and state begin as those of a fresh parameter.
     pub index: RVec<i64>,
     /// Factor on the value per new index.
     pub value_scale: RVec<f64>,

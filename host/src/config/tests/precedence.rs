@@ -8,6 +8,8 @@ fn texts(knob: &Knob) -> Vec<String> {
     match knob.kind {
         // multiples of the default head count keep the width divisible; small enough for every range
         Kind::Integer { .. } => (1..=6).map(|i| (i * 4).to_string()).collect(),
+        // a rank is at most the width
+        Kind::Number(_) if knob.key.ends_with("_divisor") => (1..=6).map(|i| format!("1.{i}25")).collect(),
         Kind::Number(_) => (1..=6).map(|i| format!("0.{i}25")).collect(),
         Kind::Flag => vec!["true".into(), "false".into()],
         Kind::Word(words) => words.iter().map(|word| word.to_string()).collect(),

@@ -36,10 +36,18 @@ prop_compose! {
     fn model()(
         n_layer in 1usize..40, n_head in 1usize..9, width in 1usize..40, block_size in 1usize..5000, bias: bool,
         dropout in 0.0f64..1.0, tie_head: bool, rank in 0usize..2, alpha in 0.001f64..100.0,
+        mlp_width in proptest::option::of(1usize..500),
+        attn_lora in proptest::option::of(0.01f64..=1.0), vocab_lora in proptest::option::of(0.01f64..=1.0),
     ) -> ModelSettings {
-        let lora_alpha = if rank == 0 { builtin().model.lora_alpha } else { alpha };
+        let n_embd = n_head * width;
+        // from 1 to the width, so that there is a rank
+        let divisor = |share: Option<f64>| share.map(|share| (n_embd as f64 * share).max(1.0));
+        let (attn_lora_divisor, vocab_lora_divisor) = (divisor(attn_lora), divisor(vocab_lora));
+        let has_adapter = rank > 0 || attn_lora.is_some() || vocab_lora.is_some();
+        let lora_alpha = if has_adapter { alpha } else { builtin().model.lora_alpha };
         ModelSettings {
-            n_layer, n_head, n_embd: n_head * width, block_size, bias, dropout, tie_head, lora_rank: rank, lora_alpha,
+            n_layer, n_head, n_embd, mlp_width, block_size, bias, dropout, tie_head, lora_rank: rank, attn_lora_divisor,
+            vocab_lora_divisor, lora_alpha,
         }
     }
 }
@@ -128,6 +136,7 @@ prop_compose! {
         projection in proptest::collection::vec(projection(), 0..3),
         schedule in proptest::collection::vec(operation(), 0..3),
         (checkpoint_every, keep_last, sample_tokens) in (0u64..1000, 1usize..9, 0usize..999),
+        state in named::<GrownState>(),
         tags in proptest::collection::btree_map(text(), text(), 0..3),
     ) -> Settings {
         // The state of f64 parameters is f64, whatever is said.
@@ -138,7 +147,7 @@ prop_compose! {
         hyper.extend(lr.map(|lr| ("lr".to_owned(), HyperValue::Number(lr))));
         Settings {
             seed, device, format, state_format, data, model, train, lr_schedule, optimizer: OptimizerSettings { label, hyper },
-            group, projection, schedule,
+            group, projection, schedule, growth: GrowthSettings { state },
             run: RunSettings { dir: None, checkpoint_every, keep_last, sample_tokens }, tags,
         }
     }
@@ -186,6 +195,9 @@ fn the_written_file_holds_every_knob() {
         .flag("lr", "1")
         .flag("optimizer", "x")
         .set("model.lora_rank=1")
+        .set("model.mlp_width=8")
+        .set("model.attn_lora_divisor=16")
+        .set("model.vocab_lora_divisor=32")
         .set("lr_schedule.kind=wsd")
         .set("lr_schedule.decay_steps=500");
     let text = config_toml(&setup.good().settings);

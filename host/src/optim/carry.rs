@@ -1,0 +1,213 @@
+//! What becomes of the optimizer's state when the network changes: every slot follows the lineage of its parameter.
+//! Knows slots by their shapes and degrees alone, and no rule by its name.
+//!
+//! A parameter is mapped by one index map per dimension; each new index says by how much values and gradients scale.
+//! A slot of value degree a and gradient degree b goes through the same maps, with value scale^a · gradient scale^b:
+//!
+//! | shape | of a mapped parameter |
+//! |---|---|
+//! | elementwise | through all maps |
+//! | row, column | through the maps of its own dimensions; a mean over the other one, so times the mean of that one's factors. Exact where every old index takes an equal part in it, else *approximated* |
+//! | left, right, square | as it is where every map is the identity, else *reset* |
+//! | scalar | as it is; *approximated* where a map scales gradients or values that it depends on |
+//!
+//! Of a parameter that took its adapter's change over, slots of value degree 0 are kept and others begin anew. Where a map
+//! has no old index, slots begin as those of a fresh parameter do.
+//!
+//! A rule may begin in its first step what it needs later, such as the basis of SOAP. So where one slot of a parameter
+//! is reset, all of that parameter's state restarts, its step count at 0, as if the parameter had just been made. The
+//! same holds where an operation zeroes all gradients of a parameter, and where another optimizer takes it. A tensor
+//! of another shape or element type than the rule asks for is never attached.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sdk::{
+    SQUARE,
+    abi::{DimensionMap, NetworkPlan, SlotDescriptor},
+};
+use tch::{TchError, Tensor};
+
+use super::{Optim, state::State};
+use crate::{
+    config::settings::GrownState,
+    fault::Fault,
+    growth::{Carried, Lineage},
+    model::{self, Parameter},
+    tensor::index_map::{Axis, mapped, mapped_or},
+};
+
+impl Optim {
+    /// Takes state, step counts and memories over from the optimizer of the network before a plan, whose parameters
+    /// are `old`. This one was planned for the network after it and has taken no step.
+    ///
+    /// # Errors
+    /// `E101` if libtorch has no room; this optimizer is then of no use, and `before` is as it was.
+    pub fn carry(
+        &mut self,
+        before: &Optim,
+        old: &[Parameter],
+        plan: &NetworkPlan,
+        how: GrownState,
+    ) -> Result<Carried, Fault> {
+        let mut carried = Carried::default();
+        if how == GrownState::Reset {
+            carried.reset = self.parameters.iter().map(|one| format!("{}: growth.state", one.name)).collect();
+            return Ok(carried);
+        }
+        let lineages: BTreeMap<&str, _> = plan.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
+        for one in &mut self.parameters {
+            let Some(planned) = lineages.get(one.name.as_str()) else { continue };
+            let (source, maps, values_moved) = match Lineage::of(planned) {
+                Lineage::Fresh => continue,
+                Lineage::Kept(source) => (source, None, false),
+                Lineage::Merged(source) => (source, None, true),
+                Lineage::Mapped(source) => (source, Some(&planned.maps[..]), false),
+            };
+            let Some(place) = before.parameters.iter().position(|one| one.name == source) else { continue };
+            let from = &before.parameters[place];
+            if !Arc::ptr_eq(&before.groups[from.group].group.loaded, &self.groups[one.group].group.loaded) {
+                carried.reset.push(format!("{}: another optimizer", one.name));
+                continue;
+            }
+            match along(&from.state, &one.state, maps, values_moved, &old[place].tensor.size())
+                .map_err(model::refused)?
+            {
+                After::Reset(why) => carried.reset.push(format!("{}: {why}", one.name)),
+                After::Carried(slots, approximated) => {
+                    for (index, tensor) in slots {
+                        one.state.tensors[index] = Some(tensor);
+                    }
+                    one.count = from.count;
+                    carried.approximated.extend(approximated.iter().map(|slot| format!("{}: {slot}", one.name)));
+                }
+            }
+        }
+        for memory in &mut self.memories {
+            let same = before.memories.iter().find(|other| Arc::ptr_eq(&other.loaded, &memory.loaded));
+            if let Some(other) = same.filter(|other| other.names == memory.names) {
+                memory.values.clone_from(&other.values);
+            }
+        }
+        Ok(carried)
+    }
+}
+
+/// The state of one parameter after an operation.
+enum After {
+    /// Its slots by place, and the names of those that are approximated.
+    Carried(Vec<(usize, Tensor)>, Vec<String>),
+    /// It restarts, and why.
+    Reset(String),
+}
+
+/// State that follows its parameter, where the rule asks for `fresh` in the new network. Without maps the slots are
+/// the same tensors, but those that hold values of the parameter begin anew where these moved. The parameter had the
+/// shape `old`.
+fn along(
+    before: &State,
+    fresh: &State,
+    maps: Option<&[DimensionMap]>,
+    values_moved: bool,
+    old: &[i64],
+) -> Result<After, TchError> {
+    let is_zeroed = |map: &DimensionMap| map.grad_scale.iter().all(|scale| *scale == 0.0);
+    if maps.is_some_and(|maps| maps.iter().any(is_zeroed)) {
+        return Ok(After::Reset("zeroed".into()));
+    }
+    let (mut slots, mut approximated) = (Vec::new(), Vec::new());
+    for slot in fresh.slots() {
+        if values_moved && slot.value_degree != 0 {
+            continue;
+        }
+        let same = before.slots().iter().find(|other| is_same(other, slot));
+        let source = same.and_then(|other| before.tensors[other.index as usize].as_ref());
+        let Some(source) = source else { return Ok(After::Reset(format!("{} is new", slot.name))) };
+        let begun = fresh.tensors[slot.index as usize].as_ref();
+        let found = match maps {
+            None => Some(Slot { tensor: source.shallow_clone(), is_exact: true }),
+            Some(maps) => carried(slot, source, maps, old, begun)?,
+        };
+        let Some(found) = found else { return Ok(After::Reset(slot.name.to_string())) };
+        let fits = |wanted: &Tensor| wanted.size() == found.tensor.size() && wanted.kind() == found.tensor.kind();
+        if !begun.is_some_and(fits) {
+            return Ok(After::Reset(format!("{} has another shape", slot.name)));
+        }
+        if !found.is_exact {
+            approximated.push(slot.name.to_string());
+        }
+        slots.push((slot.index as usize, found.tensor));
+    }
+    Ok(After::Carried(slots, approximated))
+}
+
+/// A slot in the new network.
+struct Slot {
+    tensor: Tensor,
+    is_exact: bool,
+}
+
+/// Whether two slots mean the same, of parameters that may differ in shape.
+fn is_same(one: &SlotDescriptor, other: &SlotDescriptor) -> bool {
+    let kind = |slot: &SlotDescriptor| slot.shape_kind.min(SQUARE);
+    one.name == other.name
+        && kind(one) == kind(other)
+        && (one.value_degree, one.grad_degree) == (other.value_degree, other.grad_degree)
+}
+
+/// One slot through the maps of its parameter, whose old shape is `old`; none where it cannot be carried. Where a map
+/// has no old index the slot is as in `begun`.
+fn carried(
+    slot: &SlotDescriptor,
+    source: &Tensor,
+    maps: &[DimensionMap],
+    old: &[i64],
+    begun: Option<&Tensor>,
+) -> Result<Option<Slot>, TchError> {
+    let axes: Vec<Axis> = maps.iter().map(|map| axis(map, slot)).collect();
+    if axes.iter().flat_map(|axis| &axis.factor).any(|factor| !factor.is_finite()) {
+        return Ok(None);
+    }
+    let is_identity = axes.iter().zip(old).all(|(axis, size)| axis.is_identity(*size));
+    let plain = |is_exact| Ok(Some(Slot { tensor: mapped(source, &identity(&source.size()), 1.0)?, is_exact }));
+    match (slot.shape_kind, &axes[..], old) {
+        (0, ..) => Ok(Some(Slot { tensor: mapped_or(source, &axes, 1.0, begun)?, is_exact: true })),
+        (5, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
+        _ if is_identity => plain(true),
+        (1, [leading @ .., rows, columns], [.., n]) => {
+            over(source, &[leading, &[rows.clone()]].concat(), columns, *n, begun)
+        }
+        (2, [leading @ .., rows, columns], [.., n, _]) => {
+            over(source, &[leading, &[columns.clone()]].concat(), rows, *n, begun)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A slot that is a mean over the dimension of `summed`, of `n` old indices.
+fn over(
+    source: &Tensor,
+    axes: &[Axis],
+    summed: &Axis,
+    n: i64,
+    begun: Option<&Tensor>,
+) -> Result<Option<Slot>, TchError> {
+    let mut parts = vec![0.0; n as usize];
+    let known = || summed.index.iter().zip(&summed.factor).filter(|(index, _)| **index >= 0);
+    for (index, factor) in known() {
+        parts[*index as usize] += factor;
+    }
+    let mean = parts.iter().sum::<f64>() / known().count().max(1) as f64;
+    let even = parts.iter().all(|part| (part - parts[0]).abs() <= 1e-12 * parts[0].abs());
+    let is_exact = even && known().count() == summed.index.len();
+    Ok(Some(Slot { tensor: mapped_or(source, axes, mean, begun)?, is_exact }))
+}
+
+/// What a map does to a slot of these degrees.
+fn axis(map: &DimensionMap, slot: &SlotDescriptor) -> Axis {
+    let factor = |(value, grad): (&f64, &f64)| value.powi(slot.value_degree) * grad.powi(slot.grad_degree);
+    Axis { index: map.index.to_vec(), factor: map.value_scale.iter().zip(&map.grad_scale).map(factor).collect() }
+}
+
+fn identity(sizes: &[i64]) -> Vec<Axis> {
+    sizes.iter().map(|size| Axis { index: (0..*size).collect(), factor: vec![1.0; *size as usize] }).collect()
+}
