@@ -17,6 +17,7 @@ pub struct Slot {
     value_degree: i32,
     grad_degree: i32,
     decay: f64,
+    mixed: bool,
     present: bool,
 }
 
@@ -66,6 +67,21 @@ impl ShapeKind {
 /// Shape kinds from here on are square matrices of so many rows more.
 pub const SQUARE: u32 = 256;
 
+/// What is added to other shape kinds for a slot that is [`mixed`](Slot::mixed).
+const MIXED: u32 = 64;
+
+impl SlotDescriptor {
+    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar; [`SQUARE`] + n is a square matrix `[n, n]`.
+    pub fn kind(&self) -> u32 {
+        if self.is_mixed() { self.shape_kind - MIXED } else { self.shape_kind }
+    }
+
+    /// Whether it depends on the tensor as a whole, as [`Slot::mixed`] says.
+    pub fn is_mixed(&self) -> bool {
+        (MIXED..SQUARE).contains(&self.shape_kind)
+    }
+}
+
 impl Slot {
     /// Zeros.
     pub const fn zeros() -> Slot {
@@ -75,6 +91,7 @@ impl Slot {
             value_degree: 0,
             grad_degree: 0,
             decay: 1.0,
+            mixed: false,
             present: true,
         }
     }
@@ -107,6 +124,13 @@ impl Slot {
     /// parameter or a count would stand still once its steps are below bf16's rounding.
     pub const fn decay(self, share: f64) -> Slot {
         Slot { decay: share, ..self }
+    }
+
+    /// What it holds follows from more of the tensor than its own element, row or column, by a norm, a mean or a clip. Its
+    /// degrees then hold where the whole tensor is scaled; where a network grows and parts are scaled apart, the slot is
+    /// carried by them all the same, and the host says that it is approximated.
+    pub const fn mixed(self) -> Slot {
+        Slot { mixed: true, ..self }
     }
 
     /// Another shape than the parameter's. For rules over whole tensors.
@@ -164,7 +188,7 @@ pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
             SlotDescriptor {
                 name: name.into(),
                 index: index as u32,
-                shape_kind: slot.shape.code(),
+                shape_kind: slot.shape.code() + if slot.mixed && slot.shape.code() < SQUARE { MIXED } else { 0 },
                 start,
                 fill,
                 value_degree: slot.value_degree,
@@ -214,6 +238,22 @@ mod tests {
         let all = 0x3f80..=0x3fff;
         assert!(all.clone().all(|bits| falls(FINEST_DECAY * 1.01, bits)));
         assert!(!all.clone().all(|bits| falls(FINEST_DECAY * 0.99, bits)));
+    }
+
+    #[test]
+    fn a_slot_that_is_mixed_keeps_its_kind() {
+        let all =
+            [ShapeKind::Elementwise, ShapeKind::Row, ShapeKind::Scalar, ShapeKind::Square(64), ShapeKind::Square(0)];
+        for shape in all {
+            let of = |slot: Slot| {
+                let wide = Slot::zeros();
+                descriptors(&State { exp_avg: slot.shape(shape), max_exp_avg_sq: wide, left: wide, start: wide })
+                    .remove(0)
+            };
+            let (plain, mixed) = (of(Slot::zeros()), of(Slot::zeros().mixed()));
+            assert_eq!((plain.kind(), plain.is_mixed()), (shape.code(), false));
+            assert_eq!((mixed.kind(), mixed.is_mixed()), (shape.code(), shape.code() < SQUARE));
+        }
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //! | left, right, square | as it is where every map is the identity, else *reset* |
 //! | scalar | as it is; *approximated* where a map scales gradients or values that it depends on |
 //!
-//! Of a parameter that took its adapter's change over, slots of value degree 0 are kept and others begin anew. Where a map
-//! has no old index, slots begin as those of a fresh parameter do.
+//! A slot that depends on the tensor as a whole (`Slot::mixed`) is approximated wherever a map is not the identity. Of a
+//! parameter that took its adapter's change over, slots of value degree 0 are kept and others begin anew. Where a map has
+//! no old index, slots begin as those of a fresh parameter do.
 //!
 //! A rule may begin in its first step what it needs later, such as the basis of SOAP. So where one slot of a parameter
 //! is reset, all of that parameter's state restarts, its step count at 0, as if the parameter had just been made. The
@@ -132,7 +133,7 @@ fn along(
         if !begun.is_some_and(fits) {
             return Ok(After::Reset(format!("{} has another shape", slot.name)));
         }
-        if !found.is_exact {
+        if !found.is_exact || (slot.is_mixed() && !maps.is_none_or(|maps| are_identities(maps, slot, old))) {
             approximated.push(slot.name.to_string());
         }
         slots.push((slot.index as usize, found.tensor));
@@ -148,7 +149,7 @@ struct Slot {
 
 /// Whether two slots mean the same, of parameters that may differ in shape.
 fn is_same(one: &SlotDescriptor, other: &SlotDescriptor) -> bool {
-    let kind = |slot: &SlotDescriptor| slot.shape_kind.min(SQUARE);
+    let kind = |slot: &SlotDescriptor| slot.kind().min(SQUARE);
     one.name == other.name
         && kind(one) == kind(other)
         && (one.value_degree, one.grad_degree) == (other.value_degree, other.grad_degree)
@@ -167,9 +168,9 @@ fn carried(
     if axes.iter().flat_map(|axis| &axis.factor).any(|factor| !factor.is_finite()) {
         return Ok(None);
     }
-    let is_identity = axes.iter().zip(old).all(|(axis, size)| axis.is_identity(*size));
+    let is_identity = are_identities(maps, slot, old);
     let plain = |is_exact| Ok(Some(Slot { tensor: mapped(source, &identity(&source.size()), 1.0)?, is_exact }));
-    match (slot.shape_kind, &axes[..], old) {
+    match (slot.kind(), &axes[..], old) {
         (0, ..) => Ok(Some(Slot { tensor: mapped_or(source, &axes, 1.0, begun)?, is_exact: true })),
         (5, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
         _ if is_identity => plain(true),
@@ -200,6 +201,11 @@ fn over(
     let even = parts.iter().all(|part| (part - parts[0]).abs() <= 1e-12 * parts[0].abs());
     let is_exact = even && known().count() == summed.index.len();
     Ok(Some(Slot { tensor: mapped_or(source, axes, mean, begun)?, is_exact }))
+}
+
+/// Whether the slot stays as it is.
+fn are_identities(maps: &[DimensionMap], slot: &SlotDescriptor, old: &[i64]) -> bool {
+    maps.iter().zip(old).all(|(map, size)| axis(map, slot).is_identity(*size))
 }
 
 /// What a map does to a slot of these degrees.

@@ -56,8 +56,8 @@ impl Optimizer for Mars {
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
         State {
-            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
-            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
+            exp_avg: Slot::zeros().degree(1).mixed().decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).mixed().decay(h.beta2),
             last_grad: Slot::zeros().degree(1).decay(0.0),
         }
     }

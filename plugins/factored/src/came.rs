@@ -43,8 +43,8 @@ use crate::moments;
 fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
     // How far steps disagree does not change with the gradient's scale.
-    let (row_res, col_res) = (row_var.degree(0), col_var.degree(0));
-    State { exp_avg: Slot::zeros().decay(h.beta1), row_var, col_var, row_res, col_res, variance }
+    let (row_res, col_res) = (row_var.degree(0).mixed(), col_var.degree(0).mixed());
+    State { exp_avg: Slot::zeros().mixed().decay(h.beta1), row_var, col_var, row_res, col_res, variance }
 }
 
 impl Optimizer for Came {

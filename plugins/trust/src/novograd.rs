@@ -57,7 +57,7 @@ impl Reducing for Novograd {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State { moments: Slot::zeros().decay(h.beta1), grads_ema: Slot::zeros().degree(2) }
+        State { moments: Slot::zeros().mixed().decay(h.beta1), grads_ema: Slot::zeros().degree(2).mixed() }
     }
 
     fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
