@@ -86,11 +86,7 @@ fn what_became_of_parameters_and_state_is_told() {
     assert_eq!(counts(2), (52, 0, 0, 16, 0, 0), "two adapters of two matrices for each of four blocks");
     assert_eq!(counts(3), (68, 0, 0, 2, 0, 0));
     assert!(told[4]["parameters"].is_null(), "a hyper-parameter has no table");
-    assert_eq!(
-        counts(5),
-        (46, 0, 8, 16, 0, 0),
-        "the adapters of attention are merged, that of the vocabulary is kept"
-    );
+    assert_eq!(counts(5), (46, 0, 8, 16, 0, 0), "the adapters of attention are merged, that of the vocabulary is kept");
     assert_eq!(
         (&told[0]["old"].as_str().unwrap()[..9], &told[0]["new"].as_str().unwrap()[..9]),
         ("2 layers,", "4 layers,")

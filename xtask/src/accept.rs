@@ -27,8 +27,8 @@ bound. The bound is the entropy of single characters: whoever is above it has le
 
 /// Steps of one run.
 const STEPS: u64 = 300;
-const RATES: &str = "benches/rates.toml";
-const RECIPE: &str = "configs/nanogpt-cpu.toml";
+pub const RATES: &str = "benches/rates.toml";
+pub const RECIPE: &str = "configs/nanogpt-cpu.toml";
 
 /// Trains all, prints the table, and fails where one does not learn.
 pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
@@ -105,7 +105,7 @@ fn registered(workspace: &Workspace) -> Result<Vec<String>> {
 }
 
 /// Label and values of every line `label = { lr = 1e-3, … }`.
-fn rates(text: &str) -> Result<Vec<(String, String)>> {
+pub fn rates(text: &str) -> Result<Vec<(String, String)>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let rate = |line: &str| {
         let (label, values) = line.split_once('=')?;
@@ -116,7 +116,7 @@ fn rates(text: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// The recipe with another optimizer.
-fn config(recipe: &str, label: &str, values: &str) -> String {
+pub fn config(recipe: &str, label: &str, values: &str) -> String {
     let mut text = String::new();
     let mut inside = false;
     for line in recipe.lines() {

@@ -1,23 +1,21 @@
-//! `cargo xtask bench`: the criterion benches, or one of the comparisons with peers.
+//! `cargo xtask bench`: the criterion benches, or one of the comparisons with peers, or that of growing.
 //! Measures nothing itself.
 
 use anyhow::Result;
 
 use crate::failure::{Failure, USAGE};
 use crate::workspace::Workspace;
-use crate::{peers, pytorch, setup, step, train};
+use crate::{growth, peers, pytorch, setup, step, train};
 
 /// Runs all benches, or the one named; what follows the name goes to criterion.
 pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
-    if let [name, rest @ ..] = args
-        && name == "peers"
-    {
-        return peers::run(workspace, rest);
-    }
-    if let [name, rest @ ..] = args
-        && name == "optimizers"
-    {
-        return optimizers(workspace, rest);
+    if let [name, rest @ ..] = args {
+        match name.as_str() {
+            "peers" => return peers::run(workspace, rest),
+            "optimizers" => return optimizers(workspace, rest),
+            "growth" => return growth::run(workspace, rest),
+            _ => {}
+        }
     }
     setup::run(workspace)?;
     // The benches load the plugins as the host does, so these have to be there first.

@@ -7,6 +7,7 @@ mod check;
 mod docs;
 mod error_codes;
 mod failure;
+mod growth;
 mod house_rules;
 mod libtorch;
 mod machine;
@@ -39,6 +40,7 @@ usage: cargo xtask <command> [arguments]
   bench [name]     criterion benches, or the one named
   bench peers      this trainer and PyTorch on one recipe, side by side (`bench peers --help`)
   bench optimizers our optimizers' steps beside PyTorch's (`bench optimizers --help`)
+  bench growth     growing while training, with state carried and dropped (`bench growth --help`)
   docs             write the reference pages that are made from the code
 
 environment:

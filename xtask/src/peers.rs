@@ -124,7 +124,7 @@ pub fn outcome_of_metrics(metrics: &str) -> Option<Outcome> {
 }
 
 /// The number under a key of a flat JSON object.
-fn number(line: &str, key: &str) -> Option<f64> {
+pub fn number(line: &str, key: &str) -> Option<f64> {
     let rest = line.split_once(&format!("\"{key}\":"))?.1;
     rest.split([',', '}']).next()?.trim().parse().ok()
 }

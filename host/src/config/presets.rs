@@ -17,8 +17,13 @@ macro_rules! preset {
 }
 
 /// All presets.
-pub const PRESETS: &[Preset] =
-    &[preset!("default"), preset!("nanogpt-cpu"), preset!("nanogpt-cpu-lion"), preset!("nanogpt-cpu-muon")];
+pub const PRESETS: &[Preset] = &[
+    preset!("default"),
+    preset!("nanogpt-cpu"),
+    preset!("nanogpt-cpu-grow"),
+    preset!("nanogpt-cpu-lion"),
+    preset!("nanogpt-cpu-muon"),
+];
 
 impl Preset {
     /// By name.

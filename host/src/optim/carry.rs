@@ -7,9 +7,12 @@
 //! | shape | of a mapped parameter |
 //! |---|---|
 //! | elementwise | through all maps |
-//! | row, column | through the maps of its own dimensions; a mean over the other one, so times the mean of that one's factors. Exact where every old index takes an equal part in it, else *approximated* |
+//! | row, column | through the maps of its own dimensions, times the mean factor of the one it is a mean over |
 //! | left, right, square | as it is where every map is the identity, else *reset* |
 //! | scalar | as it is; *approximated* where a map scales gradients or values that it depends on |
+//!
+//! A row or column slot is exact where every old index of the dimension it is a mean over takes an equal part in the new
+//! one, else *approximated*.
 //!
 //! A slot that depends on the tensor as a whole (`Slot::mixed`) is approximated wherever a map is not the identity. Of a
 //! parameter that took its adapter's change over, slots of value degree 0 are kept and others begin anew. Where a map has
