@@ -236,7 +236,9 @@ fn killed_anywhere_and_resumed_across_operations_ends_at_the_same_bits() {
         + &entry("change_grad_accum", "2.0", "trigger_loss = 100.0\nreevaluate = true")
         + &entry("reset_lr_schedule", "", "trigger_loss = 100.0")
         + &entry("freeze-layer", "1", "max_wait_steps = 2")
-        + &entry("set_batch_size", "3", "max_wait_steps = 1");
+        + &entry("set_batch_size", "3", "max_wait_steps = 1")
+        + &entry("stack-layers", "2", "max_wait_steps = 0")
+        + &entry("widen-mlp", "1.5", "max_wait_steps = 1");
     shop.write("cosine.toml", format!("{TINY}\n[lr_schedule]\nwarmup_steps = 2\n\n{schedule}"));
     shop.run(&["train", "--config", "cosine.toml", "--run-dir", "whole"], &[]).expect(0);
     let lines = |run: &str| -> Vec<Value> {
