@@ -65,6 +65,10 @@ pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architectur
     let before = blank.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
     let after = before.and_then(|before| before.with(plan.facts.iter().map(|fact| (fact.0.as_str(), fact.1))));
     let after = after.map_err(|what| misfit(&what))?;
+    // Each layer has parameters of its own; what nobody named need not be outlined.
+    if after.settings.n_layer > plan.parameters.len() {
+        return Err(misfit(&format!("`n_layer` = {} and {} parameters", after.settings.n_layer, plan.parameters.len())));
+    }
     // The text may hold any of them.
     let tokens = network.fact("vocab_size").unwrap_or_default();
     if (after.vocab_size as f64) < tokens {
@@ -230,12 +234,14 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_is_refused() {
         type Edit = fn(&mut NetworkPlan);
-        let table: [(&str, &str, Edit); 19] = [
+        let table: [(&str, &str, Edit); 21] = [
             ("P030", "`depth` = 3", |plan| plan.set_fact("depth", 3.0)),
             ("P030", "`n_layer` = 2.5", |plan| plan.set_fact("n_layer", 2.5)),
             ("P030", "is no multiple of n_head", |plan| plan.set_fact("n_head", 3.0)),
             ("P031", "`block_size` = 8", |plan| plan.set_fact("block_size", 8.0)),
             ("P030", "the network needs [8, 2]", |plan| plan.set_fact("vocab_size", 8.0)),
+            ("P030", "`n_layer` = 3000000000 and ", |plan| plan.set_fact("n_layer", 3e9)),
+            ("P030", "", |plan| plan.set_fact("n_embd", 3e9)),
             ("P030", "no parameter `transformer.h.2.ln_1.weight`", |plan| plan.set_fact("n_layer", 3.0)),
             ("P030", "the network needs [9, 2]", |plan| plan.set_fact("mlp_width", 9.0)),
             ("P031", "a lineage that is not known", |plan| plan.parameters[0].lineage = 9),
