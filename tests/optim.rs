@@ -200,7 +200,7 @@ fn all_faults_are_told_at_once() {
     settings.group = vec![group(None, &["matirx"], None, &[]), group(Some("nothing*"), &[], None, &[("eps", -1.0)])];
     let Err(faults) = plan(&settings, &network()) else { panic!("accepted") };
     let codes: Vec<&str> = faults.0.iter().map(|fault| fault.code).collect();
-    assert_eq!(codes, ["C040", "C041", "C043", "R008", "R008", "R008"]);
+    assert_eq!(codes, ["C040", "C043", "C041", "R008", "R008", "R008"]);
     assert_eq!(faults.exit(), Exit::Registry);
 }
 

@@ -1,7 +1,10 @@
 //! A plan carried out on the network: its parameters made, kept or mapped, and which of them are trained.
 //! Does not touch the optimizer's state; that is `optim::carry`, by the same plan.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use abi_stable::std_types::RVec;
 use sdk::abi::{DimensionMap, NetworkPlan, ParameterPlan};
@@ -26,6 +29,8 @@ pub struct Carried {
     pub reset: Vec<String>,
     /// State that was carried, but is not what training the new network would have made of it.
     pub approximated: Vec<String>,
+    /// Parameters whose new name puts them into another parameter group.
+    pub regrouped: Vec<String>,
 }
 
 /// What an operation changed.
@@ -57,6 +62,7 @@ impl Applied {
         json!({
             "kept": self.kept, "mapped": self.mapped, "merged": self.merged, "fresh": self.fresh,
             "reset": self.state.reset, "approximated": self.state.approximated,
+            "regrouped": self.state.regrouped,
             "frozen": self.frozen, "unfrozen": self.unfrozen,
         })
     }
@@ -75,6 +81,7 @@ impl fmt::Display for Applied {
             ("unfrozen", &self.unfrozen),
             ("with state reset", &self.state.reset),
             ("with state approximated", &self.state.approximated),
+            ("in another parameter group", &self.state.regrouped),
         ] {
             if !names.is_empty() {
                 write!(f, ", {} {what} ({})", names.len(), names.join(", "))?;
@@ -155,13 +162,13 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
     Ok((grown, applied))
 }
 
-/// Weights with their adapters' changes by name, where a plan merges any.
+/// The weights that a plan merges, with their adapters' changes, by name.
 fn merged_weights<'a>(model: &'a Gpt, plan: &NetworkPlan) -> Result<BTreeMap<&'a str, Tensor>, Fault> {
-    if !plan.parameters.iter().any(|one| matches!(Lineage::of(one), Lineage::Merged(_))) {
-        return Ok(BTreeMap::new());
-    }
+    let merges = |one: &ParameterPlan| matches!(Lineage::of(one), Lineage::Merged(_));
+    let wanted: BTreeSet<&str> = plan.parameters.iter().filter(|one| merges(one)).map(|one| &*one.source).collect();
     let name = |place: usize| model.parameters()[place].name.as_str();
-    Ok(model.merged_weights()?.into_iter().map(|(place, weight)| (name(place), weight)).collect())
+    let merged = model.merged_weights(&|place| wanted.contains(name(place)))?;
+    Ok(merged.into_iter().map(|(place, weight)| (name(place), weight)).collect())
 }
 
 /// Whether some of a mapped parameter's values have no source.

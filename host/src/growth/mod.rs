@@ -29,5 +29,5 @@ pub use live_hyper::LiveHyper;
 pub use network::network;
 pub use operation::Operation;
 pub use plan::{Lineage, planned_network};
-pub use schedule::{Action, Entry, Planned, Position, Schedule, lines, reason, unknown};
+pub use schedule::{Action, Entry, Fits, Planned, Position, Schedule, changes_network, lines, reason, unknown};
 pub use trigger::Trigger;

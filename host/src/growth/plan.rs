@@ -67,7 +67,11 @@ pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architectur
     let after = after.map_err(|what| misfit(&what))?;
     // Each layer has parameters of its own; what nobody named need not be outlined.
     if after.settings.n_layer > plan.parameters.len() {
-        return Err(misfit(&format!("`n_layer` = {} and {} parameters", after.settings.n_layer, plan.parameters.len())));
+        return Err(misfit(&format!(
+            "`n_layer` = {} and {} parameters",
+            after.settings.n_layer,
+            plan.parameters.len()
+        )));
     }
     // The text may hold any of them.
     let tokens = network.fact("vocab_size").unwrap_or_default();
@@ -77,6 +81,9 @@ pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architectur
     Ok(after)
 }
 
+/// Most elements of a network's parameters. No machine has room for them.
+const MOST: i64 = 1 << 44;
+
 /// The network that a plan leads to, if this host can carry it out.
 ///
 /// # Errors
@@ -85,6 +92,11 @@ pub fn planned_network(before: &Network, plan: &NetworkPlan) -> Result<Network, 
     let architecture = architecture(before, plan)?;
     let outline = architecture.outline().map_err(|fault| misfit(&fault.message))?;
     let mut after = network(&outline, &architecture.facts());
+    let elements = |one: &ParameterInfo| one.shape.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
+    let add = |all: i64, one: &ParameterInfo| all.checked_add(elements(one)?).filter(|all| *all <= MOST);
+    if after.parameters.iter().try_fold(0, add).is_none() {
+        return Err(misfit(&format!("more than {MOST} elements")));
+    }
     let by_name = check(before, &after, plan)?;
     for parameter in after.parameters.iter_mut() {
         parameter.frozen = by_name.get(parameter.name.as_str()).is_some_and(|plan| plan.frozen);
@@ -234,7 +246,7 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_is_refused() {
         type Edit = fn(&mut NetworkPlan);
-        let table: [(&str, &str, Edit); 21] = [
+        let table: [(&str, &str, Edit); 22] = [
             ("P030", "`depth` = 3", |plan| plan.set_fact("depth", 3.0)),
             ("P030", "`n_layer` = 2.5", |plan| plan.set_fact("n_layer", 2.5)),
             ("P030", "is no multiple of n_head", |plan| plan.set_fact("n_head", 3.0)),
@@ -242,6 +254,7 @@ mod tests {
             ("P030", "the network needs [8, 2]", |plan| plan.set_fact("vocab_size", 8.0)),
             ("P030", "`n_layer` = 3000000000 and ", |plan| plan.set_fact("n_layer", 3e9)),
             ("P030", "", |plan| plan.set_fact("n_embd", 3e9)),
+            ("P030", "more than 17592186044416 elements", |plan| plan.set_fact("n_embd", 4e6)),
             ("P030", "no parameter `transformer.h.2.ln_1.weight`", |plan| plan.set_fact("n_layer", 3.0)),
             ("P030", "the network needs [9, 2]", |plan| plan.set_fact("mlp_width", 9.0)),
             ("P031", "a lineage that is not known", |plan| plan.parameters[0].lineage = 9),

@@ -482,7 +482,7 @@ fn how(group: &Group) -> Result<How, Fault> {
         return Ok(How::Whole);
     };
     let evaluation = loaded.record_evaluation(hyper)?;
-    match slots.iter().find(|slot| slot.kind() != 0) {
+    match slots.iter().find(|slot| slot.shape_kind != 0) {
         None => Ok(How::Elementwise { rule, expression, evaluation }),
         Some(slot) => {
             let text =

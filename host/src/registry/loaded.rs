@@ -207,6 +207,11 @@ impl Loaded {
         descriptor::fact(&self.descriptor, key)
     }
 
+    /// Whether what a slot holds depends on the tensor as a whole, as its plugin says.
+    pub fn is_mixed(&self, slot: &str) -> bool {
+        self.descriptor.facts.iter().any(|fact| fact.0 == "mixed" && fact.1 == slot)
+    }
+
     /// Its state slots for these hyper-parameters; none where it is no optimizer.
     ///
     /// # Errors
@@ -269,7 +274,7 @@ impl Loaded {
         };
         let Some(answer) = answer else { return Ok(None) };
         let narrow = self.answer(answer, "narrow")?;
-        let fit = slots.iter().filter(|slot| slot.kind() == 0).fold(0, |bits, slot| bits | 1u64 << slot.index);
+        let fit = slots.iter().filter(|slot| slot.shape_kind == 0).fold(0, |bits, slot| bits | 1u64 << slot.index);
         if narrow & !fit != 0 {
             let message = format!("optimizer `{}` names slots for bf16 that cannot be kept in it", self.label);
             return Err(self.plugin_fault("P002", message, format!("bits {narrow:#b}, of which {fit:#b} can be")));
@@ -465,8 +470,8 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         if slot.index >= MOST_SLOTS {
             return Some(format!("slot `{name}` has index {}", slot.index));
         }
-        if (slot.kind() > 5 && slot.kind() < sdk::SQUARE) || slot.start > 2 {
-            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.kind(), slot.start));
+        if (slot.shape_kind > 5 && slot.shape_kind < sdk::SQUARE) || slot.start > 2 {
+            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
         }
     }
     None

@@ -4,11 +4,12 @@ use abi_stable::std_types::{RResult, RSlice, RString, RVec};
 
 use super::call::{numbers, sized};
 use super::core_table::header;
-use super::entry::Entry;
+use super::entry::{Entry, Fact, of_slots};
 use super::guard;
 use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, SlotsTable, Table, TableHeader};
 use crate::hyper::{self, schema};
 use crate::optimizer::TensorStep;
+use crate::record::values;
 use crate::tensor::Tensor;
 use crate::{Error, Optimizer, Record, Result, state};
 
@@ -23,9 +24,14 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         table: table::<O>,
         also: |id| if id == SlotsTable::ID { slots_table::<O>() } else { core::ptr::null() },
         schema: || schema(&O::hyper()),
-        facts: || Ok(Vec::new()),
+        facts: facts::<O>,
         except: &[],
     }
+}
+
+fn facts<O: Optimizer>() -> Result<Vec<Fact>> {
+    let defaults: Vec<f64> = values(&O::hyper()).iter().map(|knob| knob.default()).collect();
+    Ok(of_slots(&O::state(&hyper::numbers(&defaults)?)).collect())
 }
 
 fn table<O: Optimizer>() -> *const TableHeader {

@@ -19,7 +19,7 @@ pub fn fingerprint(nodes: &[Node], slots: &[SlotDescriptor]) -> String {
     let mut names = Vec::new();
     for slot in slots {
         let fill = if slot.start == 1 { slot.fill.to_bits() } else { 0 };
-        let start = [u128::from(slot.start), u128::from(fill), u128::from(slot.kind())];
+        let start = [u128::from(slot.start), u128::from(fill), u128::from(slot.shape_kind)];
         names.push(Name { op: Op::State, index: slot.index.into(), first: fold(1, start) });
     }
     let live = live(&nodes);
