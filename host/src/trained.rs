@@ -9,7 +9,6 @@ use crate::{
     checkpoint,
     config::{self, Settings, write::CONFIG},
     data::Tokenizer,
-    fault::{Exit, Fault},
     model::{Architecture, Gpt},
     tensor::device,
     train::Progress,
@@ -58,10 +57,6 @@ impl Trained {
         };
         let begun = Architecture { settings: settings.model.clone(), vocab_size: tokenizer.vocab_size() };
         let Architecture { settings: sizes, vocab_size } = progress.architecture(&begun)?;
-        if vocab_size < tokenizer.vocab_size() {
-            let text = format!("the checkpoint has {vocab_size} rows for {} tokens", tokenizer.vocab_size());
-            return Err(Fault::new("D501", Exit::Data, text).at(path.display().to_string()).into());
-        }
         let mut model = Gpt::new(&sizes, vocab_size, settings.seed, settings.format, device)?;
         model.load(&snapshot.model)?;
         let parameter_hash = checkpoint::parameter_hash(&snapshot.model)?;
