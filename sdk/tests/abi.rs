@@ -121,6 +121,7 @@ fn tables_are_as_published() {
             norm,
             matmul,
             add_matmul,
+            pass,
         }
     );
     table!(text, LinalgTable { qr, eigh, svd, symmetric_product });

@@ -13,6 +13,7 @@ pub mod cuda;
 pub mod interpret;
 pub mod kernel;
 pub mod norm;
+pub mod pass;
 
 #[cfg(test)]
 mod tests;

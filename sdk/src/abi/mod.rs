@@ -12,6 +12,7 @@ pub mod access;
 pub mod descriptor;
 pub mod host_tables;
 pub mod network;
+pub mod pass;
 pub mod plugin_tables;
 pub mod root;
 
@@ -19,6 +20,7 @@ pub use access::{Table, TableRef};
 pub use descriptor::{Descriptor, HyperDescriptor, SlotDescriptor};
 pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
+pub use pass::{PassBlock, PassCall};
 pub use plugin_tables::{
     ArchOpTable, EvaluationTable, KernelCall, MeasureCall, NarrowEntry, NarrowKernel, NarrowMeasure, OptimizerCall,
     OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
