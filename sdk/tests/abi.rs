@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::mem::offset_of;
 
 use sdk::abi::{
-    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
+    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable, PassBlock, PassCall, PassesTable,
     PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SlotsTable, SumsTable, Table, TableHeader,
     TensorTable,
 };
@@ -74,6 +74,7 @@ fn tables_are_as_published() {
     );
     table!(text, OptimizerTable { accepts, slots, step, narrow });
     table!(text, SlotsTable { slots });
+    table!(text, PassesTable { alone_from });
     table!(text, ProjectionTable { inputs, metrics, project });
     table!(text, ArchOpTable { plan });
     table!(text, CoreTable { log, take_error });
@@ -130,6 +131,20 @@ fn tables_are_as_published() {
     describe!(text, MeasureCall, "MeasureCall", 0, { struct_size, isa, hyper, step, n, x, g, state, rows });
     describe!(text, OptimizerCall, "OptimizerCall", 0, { struct_size, batch, hyper, step, x, g, state, new_x });
     describe!(text, ProjectionCall, "ProjectionCall", 0, { struct_size, hyper, g, inputs, metrics, kept });
+    describe!(
+        text,
+        PassCall<'_>,
+        "PassCall",
+        0,
+        { struct_size, record, run_f32, run_f64, take_fault, numbers, inputs, input_per, result_per }
+    );
+    describe!(
+        text,
+        PassBlock,
+        "PassBlock",
+        0,
+        { struct_size, isa, numbers, rows, columns, stride, inputs, input_per, results, result_per }
+    );
     describe!(text, Node, "Node", 0, { op, a, b, c, bits });
 
     let golden = include_str!("abi/tables.txt");

@@ -51,8 +51,8 @@ impl<'a> Pass<'a> {
         if shape.is_empty() {
             return Err("a batch of parameters expected, not one number".to_owned());
         }
-        if !matches!(kind, Kind::Float | Kind::Double | Kind::BFloat16) {
-            return Err("elements of f32, f64 or bf16 expected".to_owned());
+        if !matches!(kind, Kind::Float | Kind::Double) {
+            return Err("elements of f32 or f64 expected; cast first".to_owned());
         }
         let by_matrix = inputs.iter().chain(&results).any(|per| matches!(per, Per::Row | Per::Column));
         if by_matrix && shape.len() < 3 {
@@ -141,11 +141,7 @@ impl<'a> Pass<'a> {
     }
 
     fn run_blocks(&self, grid: &Grid, places: &Places, isa: InstructionSet) -> Result<(), String> {
-        let kernel = match self.kind {
-            Kind::Double => self.call.run_f64,
-            Kind::BFloat16 => self.call.run_bf16,
-            _ => self.call.run_f32,
-        };
+        let kernel = if self.kind == Kind::Double { self.call.run_f64 } else { self.call.run_f32 };
         let (numbers, take_fault) = (self.call.numbers.as_ptr(), self.call.take_fault);
         let (input_per, result_per) = (self.call.input_per.as_ptr(), self.call.result_per.as_ptr());
         let shared = Shared { numbers, input_per, result_per };

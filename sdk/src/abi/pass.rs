@@ -21,8 +21,6 @@ pub struct PassCall<'a> {
     pub run_f32: unsafe extern "C" fn(block: *const PassBlock) -> u32,
     /// One block, all tensors f64.
     pub run_f64: unsafe extern "C" fn(block: *const PassBlock) -> u32,
-    /// One block, all tensors bf16, arithmetic f32.
-    pub run_bf16: unsafe extern "C" fn(block: *const PassBlock) -> u32,
     /// Takes the text of the last failure on this thread. Any thread.
     pub take_fault: extern "C" fn() -> RString,
     /// The numbers that the expression names.

@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use super::measure::{ACCUMULATORS, accumulate, pairwise};
-use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, copy_out};
+use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, looks_ahead};
 use crate::abi::PassBlock;
 use crate::{Pass, Per, Record, Scalar};
 
@@ -85,6 +85,7 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
         }
         P::each::<S::Lane<ISA>>(P::Numbers::build(|k| Scalar(*block.numbers.add(k))))
     };
+    let looks_ahead = looks_ahead();
     let mut of_block = [[0.0f64; ACCUMULATORS]; MAX_SLOTS];
     for row in 0..block.rows {
         for (from, spare) in from.iter().zip(&mut spare).take(inputs).filter(|(from, _)| from.1 == ROW) {
@@ -108,9 +109,12 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
                 unsafe {
                     let first = from[k].0.add(offset);
                     if n == TILE {
-                        tiles[k] = ahead(first).cast();
+                        if looks_ahead {
+                            ahead(first);
+                        }
+                        tiles[k] = first.cast();
                     } else {
-                        copy_in(first.cast(), &mut spare[k], n);
+                        core::ptr::copy_nonoverlapping(first.cast::<Anywhere<S::Value>>(), spare[k].as_mut_ptr(), n);
                         tiles[k] = &raw const spare[k];
                     }
                 }
@@ -139,7 +143,7 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
                             if n == TILE {
                                 first.cast::<Tile<S::Value>>().write(stored);
                             } else {
-                                copy_out(&stored, first.cast(), n);
+                                core::ptr::copy_nonoverlapping(stored.as_ptr(), first.cast(), n);
                             }
                         }
                     }
