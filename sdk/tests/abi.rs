@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::mem::offset_of;
 
 use sdk::abi::{
-    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable, PassBlock, PassCall, PassesTable,
-    PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SlotsTable, SumsTable, Table, TableHeader,
-    TensorTable,
+    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
+    PassBlock, PassCall, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable,
+    SlotsTable, SumsTable, Table, TableHeader, TensorTable,
 };
 use sdk::tape::Node;
 

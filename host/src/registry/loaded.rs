@@ -9,8 +9,8 @@ use std::sync::{
 use abi_stable::std_types::RResult;
 use sdk::{
     abi::{
-        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, PassesTable, ProjectionTable,
-        RuleTable, SlotDescriptor, SlotsTable, SumsTable,
+        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, PassesTable,
+        ProjectionTable, RuleTable, SlotDescriptor, SlotsTable, SumsTable,
     },
     tape::{self, Node},
 };

@@ -140,9 +140,7 @@ impl Pass for Move {
     type Results<T: Copy> = New<T>;
 
     fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
-        move |Now { x, g, row, column, scale }| {
-            New { x: x * n.keep - scale * (g * (row * column).min(n.most)) }
-        }
+        move |Now { x, g, row, column, scale }| New { x: x * n.keep - scale * (g * (row * column).min(n.most)) }
     }
 }
 

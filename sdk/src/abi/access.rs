@@ -10,7 +10,8 @@ use core::ptr::NonNull;
 use super::TableHeader;
 use super::host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 use super::plugin_tables::{
-    ArchOpTable, EvaluationTable, OptimizerTable, PassesTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable, SumsTable,
+    ArchOpTable, EvaluationTable, OptimizerTable, PassesTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable,
+    SumsTable,
 };
 
 /// A table with an id.
