@@ -376,17 +376,25 @@ impl Optim {
             let state = state.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
             let step = self.parameters[members[0]].next_step(grad_norm);
             let (new_x, new_state) = whole::step_whole(&rule, hyper, step, &x, &g, &state).map_err(named)?;
+            if let [member] = *members {
+                // What comes back has memory of its own: it is taken over as it is. Other handles to the parameter see it.
+                let only = |new: &Tensor| new.f_select(0, 0);
+                only(&new_x).and_then(|new| params[member].tensor.shallow_clone().f_set_data(&new)).map_err(torch)?;
+                for (slot, new) in self.parameters[member].state.tensors.iter_mut().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new) {
+                        *slot = only(new).map_err(torch)?;
+                    }
+                }
+                return Ok(());
+            }
             for (index, &member) in members.iter().enumerate() {
                 let take = |from: &Tensor, into: &Tensor| {
                     from.f_select(0, index as i64).and_then(|new| into.shallow_clone().f_copy_(&new)).map(|_| ())
                 };
                 take(&new_x, &params[member].tensor).map_err(torch)?;
-                for (slot, new) in self.parameters[member].state.tensors.iter_mut().zip(&new_state) {
-                    match (slot, new) {
-                        // What comes back has memory of its own, which need not be copied.
-                        (Some(slot), Some(new)) if members.len() == 1 => *slot = new.f_select(0, 0).map_err(torch)?,
-                        (Some(slot), Some(new)) => take(new, slot).map_err(torch)?,
-                        _ => {}
+                for (slot, new) in self.parameters[member].state.tensors.iter().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new) {
+                        take(new, slot).map_err(torch)?;
                     }
                 }
             }

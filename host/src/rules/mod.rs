@@ -16,6 +16,8 @@ pub mod norm;
 pub mod pass;
 
 #[cfg(test)]
+mod pass_tests;
+#[cfg(test)]
 mod tests;
 
 pub use instruction_set::InstructionSet;

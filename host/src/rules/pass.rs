@@ -196,7 +196,7 @@ impl<'a> Pass<'a> {
 /// It cannot be recorded, or has other numbers, inputs or results than the call.
 pub fn expression(call: &PassCall<'_>) -> Result<Vec<Node>, String> {
     let nodes = (call.record)(call.result_per).into_result().map_err(|text| text.into_string())?;
-    let fits = tape::check_pass(&nodes, call.numbers.len(), call.inputs.len(), &codes(&call.result_per)?);
+    let fits = tape::check_pass(&nodes, call.numbers.len(), call.input_per.len(), &codes(&call.result_per)?);
     fits.map(|()| nodes.into_vec()).map_err(|error| error.to_string())
 }
 

@@ -118,7 +118,8 @@ impl Optimizer for Ranger {
         if t % h.k.round() != 0.0 {
             return Ok(moved);
         }
-        state.slow = state.slow.add_scaled(moved.sub(state.slow)?, h.alpha)?;
+        let both = Both { fast: (moved, Per::Element), slow: (state.slow, Per::Element) };
+        state.slow = Pull::run(Share { alpha: h.alpha }, both, Slow { slow: Per::Element })?.slow;
         Ok(state.slow)
     }
 }
@@ -182,6 +183,35 @@ impl<const ADAPTIVE: bool> Pass for Fast<ADAPTIVE> {
             let direction = if ADAPTIVE { exp_avg / (exp_avg_sq.sqrt() + n.eps) } else { exp_avg };
             New { x: x * n.keep - n.step_size * direction, exp_avg, exp_avg_sq }
         }
+    }
+}
+
+/// The slow copy, some of the way to the fast weights.
+struct Pull;
+
+#[derive(Record)]
+struct Share<T> {
+    alpha: T,
+}
+
+#[derive(Record)]
+struct Both<T> {
+    fast: T,
+    slow: T,
+}
+
+#[derive(Record)]
+struct Slow<T> {
+    slow: T,
+}
+
+impl Pass for Pull {
+    type Numbers<T: Copy> = Share<T>;
+    type Inputs<T: Copy> = Both<T>;
+    type Results<T: Copy> = Slow<T>;
+
+    fn each<L: Lane>(n: Share<Scalar<L>>) -> impl Fn(Both<L>) -> Slow<L> {
+        move |Both { fast, slow }| Slow { slow: slow + n.alpha * (fast - slow) }
     }
 }
 

@@ -151,7 +151,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
 }
 
 #[inline(always)]
-pub(super) fn accumulate<L: CpuLane>(accumulators: &mut [f64; ACCUMULATORS], terms: &[L; TILE]) {
+pub(super) fn accumulate<L: CpuLane, const N: usize>(accumulators: &mut [f64; ACCUMULATORS], terms: &[L; N]) {
     let mut sums = *accumulators;
     for row in terms.chunks_exact(ACCUMULATORS) {
         for (sum, term) in sums.iter_mut().zip(row) {

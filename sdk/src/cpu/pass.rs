@@ -7,9 +7,15 @@
 use core::mem::MaybeUninit;
 
 use super::measure::{ACCUMULATORS, accumulate, pairwise};
-use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, looks_ahead};
+use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, ahead, looks_ahead};
 use crate::abi::PassBlock;
 use crate::{Pass, Per, Record, Scalar};
+
+/// Elements handled at a time. More than a rule's: what a tile costs beside its arithmetic is more here.
+const TILE: usize = 128;
+
+/// A tile of elements, wherever it lies.
+type Tile<E> = [Anywhere<E>; TILE];
 
 const ELEMENT: u32 = Per::Element as u32;
 const ROW: u32 = Per::Row as u32;
@@ -110,7 +116,7 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
                     let first = from[k].0.add(offset);
                     if n == TILE {
                         if looks_ahead {
-                            ahead(first);
+                            (0..TILE).step_by(super::TILE).for_each(|i| ahead(first.add(i)));
                         }
                         tiles[k] = first.cast();
                     } else {
@@ -133,18 +139,16 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
                 let (to, per) = to[k];
                 match per {
                     ELEMENT => {
-                        let mut stored = [Anywhere(S::Value::default()); TILE];
-                        for (stored, term) in stored.iter_mut().zip(&*terms) {
-                            *stored = Anywhere(S::store::<ISA>(term.without_denormals()));
-                        }
-                        // SAFETY: `n` elements from here on are the caller's place for this result.
-                        unsafe {
-                            let first = to.cast::<S::Value>().add(row * block.stride + at);
-                            if n == TILE {
-                                first.cast::<Tile<S::Value>>().write(stored);
-                            } else {
-                                core::ptr::copy_nonoverlapping(stored.as_ptr(), first.cast(), n);
-                            }
+                        let store = |term: &S::Lane<ISA>| Anywhere(S::store::<ISA>(term.without_denormals()));
+                        // SAFETY: `n` elements from here on are the caller's place for this result; such an element has
+                        // no alignment.
+                        let stored = unsafe {
+                            let first = to.cast::<Anywhere<S::Value>>().add(row * block.stride + at);
+                            core::slice::from_raw_parts_mut(first, n)
+                        };
+                        match <&mut Tile<S::Value>>::try_from(&mut *stored) {
+                            Ok(whole) => whole.iter_mut().zip(&*terms).for_each(|(to, term)| *to = store(term)),
+                            Err(_) => stored.iter_mut().zip(&*terms).for_each(|(to, term)| *to = store(term)),
                         }
                     }
                     COLUMN => {
