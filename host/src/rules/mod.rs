@@ -16,7 +16,7 @@ pub mod norm;
 pub mod pass;
 
 #[cfg(test)]
-mod pass_tests;
+pub(crate) mod pass_tests;
 #[cfg(test)]
 mod tests;
 

@@ -71,7 +71,7 @@ impl sdk::Pass for Panics {
 }
 
 #[derive(Record)]
-struct One<T> {
+pub(crate) struct One<T> {
     x: T,
 }
 
@@ -93,7 +93,8 @@ extern "C" fn take_fault() -> RString {
     "panicked: not this one".into()
 }
 
-fn call<'a, P: sdk::Pass>(numbers: &'a [f64], inputs: &'a [u32], results: &'a [u32]) -> PassCall<'a> {
+/// A pass as a plugin hands it over, but for its tensors' handles.
+pub(crate) fn call<'a, P: sdk::Pass>(numbers: &'a [f64], inputs: &'a [u32], results: &'a [u32]) -> PassCall<'a> {
     PassCall {
         struct_size: size_of::<PassCall<'_>>(),
         record: record::<P>,
@@ -101,7 +102,6 @@ fn call<'a, P: sdk::Pass>(numbers: &'a [f64], inputs: &'a [u32], results: &'a [u
         run_f64: block::<P, Double>,
         take_fault,
         numbers: numbers.into(),
-        // Found by the tables; a pass looks at the tensors alone.
         inputs: RSlice::EMPTY,
         input_per: inputs.into(),
         result_per: results.into(),
@@ -262,16 +262,16 @@ fn the_expression_gives_what_the_kernel_gives() {
 #[test]
 fn a_sum_that_f32_would_lose_is_kept() {
     let _alone = alone();
-    let call = call::<Squareless>(&[], &[0], &[3]);
+    let call = call::<Same>(&[], &[0], &[3]);
     let x = Tensor::from_slice(&[1e8f32, 1.0, -1e8, 0.5]).reshape([1, 4]);
     let sum = Pass::new(&call, &[&x]).unwrap().run().unwrap();
     assert_eq!(values(&sum[0]), [1.5]);
 }
 
 /// The elements themselves.
-struct Squareless;
+pub(crate) struct Same;
 
-impl sdk::Pass for Squareless {
+impl sdk::Pass for Same {
     type Numbers<T: Copy> = sdk::Nothing<T>;
     type Inputs<T: Copy> = One<T>;
     type Results<T: Copy> = One<T>;
@@ -287,7 +287,7 @@ fn vectors_and_single_numbers_have_sums_too() {
     let _alone = alone();
     for (shape, each) in [(vec![3], 1), (vec![2, 5], 5), (vec![2, 70_001], 70_001), (vec![2, 3, 4, 5], 60)] {
         let x = numbers(&shape, 3, Kind::Double);
-        let call = call::<Squareless>(&[], &[0], &[3]);
+        let call = call::<Same>(&[], &[0], &[3]);
         let sum = Pass::new(&call, &[&x]).unwrap().run().unwrap();
         assert_eq!(sum[0].size(), shape[..1]);
         let expected: Vec<f64> = values(&x).chunks(each).map(|one| one.iter().sum()).collect();

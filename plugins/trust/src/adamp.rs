@@ -137,7 +137,7 @@ impl Optimizer for AdamP {
             let whole = projected(h, sums.of_whole()?, step.numel)?;
             // The view of the whole counts only where that of the channels did not.
             let invariant = per_channel.0.max(whole.0)?;
-            let otherwise = whole.0.select(whole.1, whole.1.mul_scalar(0.0)?)?;
+            let otherwise = whole.0.select(whole.1, whole.1.full(&[shape[0], 1], 0.0)?)?;
             let along = per_channel.0.select(per_channel.1, otherwise)?;
             (along, invariant.mul_scalar(decay * (1.0 - h.wd_ratio))?.add_scalar(1.0 - decay)?.reshape(&shape[..1])?)
         } else {

@@ -126,6 +126,8 @@ unsafe fn tiles<P: Pass, S: Storage, const ISA: u8>(block: &PassBlock) {
                 }
             }
             let mut terms = [[MaybeUninit::<S::Lane<ISA>>::uninit(); TILE]; MAX_SLOTS];
+            // By index: the first dimension of `terms` is the result.
+            #[allow(clippy::needless_range_loop)]
             for i in 0..TILE {
                 // SAFETY: every input has a tile, in the caller's memory or in `spare`.
                 let lanes = P::Inputs::build(|k| S::load::<ISA>(unsafe { (*tiles[k])[i].0 }));
