@@ -52,7 +52,8 @@ impl sdk::Pass for Mixed {
         move |Inputs { x, g, row, column, scale }| {
             let u = g * (row * column).min(n.most);
             let off = x.gt(g).select(x - u, u);
-            Results { kept: x * n.share - scale * u, row: u * u, column: off * x, whole: off }
+            // What fills a tile up is zeros, of which these sums would not be zero.
+            Results { kept: x * n.share - scale * u, row: u * u + n.share, column: off * x, whole: off + n.share }
         }
     }
 }
@@ -152,7 +153,11 @@ fn plain(shape: &[i64], kind: Kind) -> (Vec<f64>, [Vec<(f64, f64)>; 3]) {
         let stored = round(round(x * NUMBERS[0]) - round(scale[parameter] * u));
         let least = if kind == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
         kept.push(if stored.abs() < least { 0.0 } else { stored });
-        let terms = [(at_row, round(u * u)), (matrix * columns + at_column, round(off * x)), (parameter, off)];
+        let terms = [
+            (at_row, round(round(u * u) + NUMBERS[0])),
+            (matrix * columns + at_column, round(off * x)),
+            (parameter, round(off + NUMBERS[0])),
+        ];
         for (sums, (place, term)) in sums.iter_mut().zip(terms) {
             sums[place].0 += term;
             sums[place].1 += term.abs();
