@@ -309,7 +309,7 @@ fn give_grads(params: &[Parameter], step: usize) {
 fn labels_that_go_by_passes_step_large_parameters_alone() {
     let alone = |label: &&str| catalogue().get(Kind::Optimizer, label).unwrap().alone_from().is_some();
     assert_eq!(optimizers().filter(alone).count(), BY_PASSES.len());
-    assert!(BY_PASSES.iter().all(|label| alone(label)));
+    assert!(BY_PASSES.iter().all(alone));
 }
 
 /// A batch of one is a view of the parameter, a batch of several a copy: neither may change a bit.
