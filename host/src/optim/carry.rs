@@ -210,10 +210,10 @@ fn carried(
         (5, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
         _ if is_identity => plain(true),
         (1, [leading @ .., rows, columns], [.., n]) => {
-            over(source, &[leading, &[rows.clone()]].concat(), columns, *n, begun)
+            over(source, &[leading, std::slice::from_ref(rows)].concat(), columns, *n, begun)
         }
         (2, [leading @ .., rows, columns], [.., n, _]) => {
-            over(source, &[leading, &[columns.clone()]].concat(), rows, *n, begun)
+            over(source, &[leading, std::slice::from_ref(columns)].concat(), rows, *n, begun)
         }
         _ => Ok(None),
     }
