@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sdk::abi::{Network, NetworkPlan, ParameterInfo, ParameterPlan};
+use sdk::abi::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 
 use super::network;
 use crate::{
@@ -50,19 +50,24 @@ impl<'a> Lineage<'a> {
     }
 }
 
-/// The architecture that a plan's numbers lead to, from that of `network`.
+/// Whether some of a mapped parameter's indices have no old one.
+pub fn begins_fresh(maps: &[DimensionMap]) -> bool {
+    maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
+}
+
+/// The architecture that a plan's numbers lead to, from that of `network`; `from` says what is no number of it, such as
+/// dropout.
 ///
 /// # Errors
 /// P030 and P031.
-pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architecture, Fault> {
+pub fn architecture(from: Architecture, network: &Network, plan: &NetworkPlan) -> Result<Architecture, Fault> {
     let pairs = |network: &Network| -> Vec<(String, f64)> {
         network.facts.iter().map(|fact| (fact.0.to_string(), fact.1)).collect()
     };
     if let Some(fact) = plan.facts.iter().find(|fact| OF_THE_DATA.contains(&fact.0.as_str())) {
         return Err(not_carried(&format!("`{}` = {}, which follows from the data", fact.0, fact.1)));
     }
-    let blank = Architecture { settings: knobs::builtin().model, vocab_size: 1 };
-    let before = blank.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
+    let before = from.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
     let after = before.and_then(|before| before.with(plan.facts.iter().map(|fact| (fact.0.as_str(), fact.1))));
     let after = after.map_err(|what| misfit(&what))?;
     // Each layer has parameters of its own; what nobody named need not be outlined.
@@ -89,7 +94,8 @@ const MOST: i64 = 1 << 44;
 /// # Errors
 /// P030 and P031.
 pub fn planned_network(before: &Network, plan: &NetworkPlan) -> Result<Network, Fault> {
-    let architecture = architecture(before, plan)?;
+    let blank = Architecture { settings: knobs::builtin().model, vocab_size: 1 };
+    let architecture = architecture(blank, before, plan)?;
     let outline = architecture.outline().map_err(|fault| misfit(&fault.message))?;
     let mut after = network(&outline, &architecture.facts());
     let elements = |one: &ParameterInfo| one.shape.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
@@ -201,7 +207,6 @@ fn not_carried(what: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use sdk::abi::DimensionMap;
     use tch::Device;
 
     use super::*;

@@ -36,7 +36,7 @@ use super::{Optim, state::State};
 use crate::{
     config::settings::GrownState,
     fault::Fault,
-    growth::{Carried, Lineage},
+    growth::{Carried, Lineage, begins_fresh},
     model::{self, Parameter},
     tensor::index_map::{Axis, mapped, mapped_or},
 };
@@ -236,11 +236,6 @@ fn over(
     let even = parts.iter().all(|part| (part - parts[0]).abs() <= 1e-12 * parts[0].abs());
     let is_exact = even && known().count() == summed.index.len();
     Ok(Some(Slot { tensor: mapped_or(source, axes, mean, begun)?, is_exact }))
-}
-
-/// Whether some indices have no old one. Their slots begin anew, but the parameter's step count does not.
-fn begins_fresh(maps: &[DimensionMap]) -> bool {
-    maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
 }
 
 /// Whether the slot stays as it is.

@@ -63,8 +63,7 @@ impl Trainer<'_> {
     pub fn forecast(&self) -> Result<Vec<Stage>, Faults> {
         let (here, live) = (network(&self.model), &self.progress.hyper);
         let takers = self.prepared.takers();
-        let planned =
-            self.schedule.rehearse(&here, live, &self.settings, &|plan, network| takers.fit(plan, network))?;
+        let planned = self.schedule.rehearse(&here, live, self.settings, &|plan, network| takers.fit(plan, network))?;
         let stage = |network: &Network, live: &LiveHyper| stage(self.prepared, network, live);
         let mut stages = vec![stage(&here, live)?];
         let mut latest = Some(self.schedule.position().last_step);

@@ -90,24 +90,21 @@ impl Takers<'_> {
         faults.check()
     }
 
-    /// Groups that take no parameter of any of these networks.
+    /// The faults of groups that take no parameter of any of these networks.
+    ///
+    /// # Errors
+    /// `E101` if libtorch fails.
     pub fn never_used(self, networks: &[&Network]) -> Result<Vec<Fault>, Fault> {
-        let settings = &self.resolved.settings;
         let source = |key: &str| prepare::source(self.resolved, key);
-        let mut unused: Option<Vec<(usize, Fault)>> = None;
-        for network in networks {
+        let unused = |network: &&Network| {
             let parameters =
                 network.parameters.iter().map(|info| self.stand_in(info)).collect::<Result<Vec<_>, _>>()?;
-            let here = param_groups::unused(settings, &source, &parameters);
-            let both = |known: Vec<(usize, Fault)>| {
-                known.into_iter().filter(|(index, _)| here.iter().any(|(other, _)| other == index)).collect()
-            };
-            unused = Some(match unused.take() {
-                Some(known) => both(known),
-                None => here,
-            });
-        }
-        Ok(unused.unwrap_or_default().into_iter().map(|(_, fault)| fault).collect())
+            Ok(param_groups::unused(&self.resolved.settings, &source, &parameters))
+        };
+        let mut unused = networks.iter().map(unused).collect::<Result<Vec<_>, Fault>>()?;
+        let Some(last) = unused.pop() else { return Ok(Vec::new()) };
+        let in_all = |index: usize| unused.iter().all(|one| one.iter().any(|(other, _)| *other == index));
+        Ok(last.into_iter().filter(|(index, _)| in_all(*index)).map(|(_, fault)| fault).collect())
     }
 
     /// A parameter of this shape whose values take no memory.

@@ -32,7 +32,7 @@ use crate::{
 /// A run with everything it needs, at some step.
 pub struct Trainer<'p> {
     pub(super) prepared: &'p Prepared,
-    pub(super) settings: Settings,
+    pub(super) settings: &'p Settings,
     device: Device,
     corpus: Corpus,
     pub(super) model: Gpt,
@@ -49,7 +49,7 @@ impl<'p> Trainer<'p> {
     /// # Errors
     /// All faults of the data, or all of groups, projections and operations.
     pub fn new(prepared: &'p Prepared) -> Result<Trainer<'p>, Faults> {
-        let settings = prepared.resolved.settings.clone();
+        let settings = &prepared.resolved.settings;
         // f64 is for checking numbers, on the CPU
         let wanted = if settings.format == Format::F64 { config::settings::Device::Cpu } else { settings.device };
         let device = device::open(wanted)?;
@@ -63,10 +63,10 @@ impl<'p> Trainer<'p> {
         let takers = prepared.takers();
         let taken = faults.take(takers.of(&model));
         let schedule =
-            faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
-        let hyper = LiveHyper::of(&settings);
+            faults.take(Schedule::plan(settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
+        let hyper = LiveHyper::of(settings);
         let fits: &Fits<'_> = &|plan, network| takers.fit(plan, network);
-        let rehearsed = schedule.as_ref().map(|schedule| schedule.rehearse(&network(&model), &hyper, &settings, fits));
+        let rehearsed = schedule.as_ref().map(|schedule| schedule.rehearse(&network(&model), &hyper, settings, fits));
         let schedule = schedule.filter(|_| rehearsed.is_some_and(|planned| faults.take(planned).is_some()));
         let guard = Guard::new(settings.train.non_finite);
         match (taken, schedule) {
@@ -214,7 +214,7 @@ impl<'p> Trainer<'p> {
         let number = self.progress.step + 1;
         let done = step::run(
             &self.progress,
-            &self.settings,
+            self.settings,
             &self.corpus,
             &mut self.model,
             &mut self.guard,
@@ -249,7 +249,7 @@ impl<'p> Trainer<'p> {
     /// P030 and P031, and what groups and projections object to in the new network; everything is then as it was.
     pub(super) fn grow(&mut self, plan: &NetworkPlan) -> Result<Applied, Fault> {
         let (model, mut applied) = growth::grow(&self.model, plan, self.settings.seed, self.progress.step)?;
-        if applied.kept == plan.parameters.len() && applied.old.is_empty() && is_in_place(plan) {
+        if applied.kept == plan.parameters.len() && model.facts() == self.model.facts() && is_in_place(plan) {
             growth::freeze_as_planned(self.model.parameters_mut(), plan);
             return Ok(applied);
         }
