@@ -59,7 +59,8 @@
 //! );
 //! ```
 //!
-//! The kinds of plugin are traits: [`Elementwise`], [`Reducing`], [`Global`] and [`Optimizer`] for optimizers, [`Projection`], [`ArchOp`].
+//! The kinds of plugin are traits: [`Elementwise`], [`Reducing`], [`Remembering`], [`Global`] and [`Optimizer`] for optimizers,
+//! [`Projection`], [`ArchOp`].
 
 // Lets the derive's paths (`::sdk::…`) work in this crate too.
 extern crate self as sdk;
@@ -100,9 +101,12 @@ pub use optimizer::{Optimizer, TensorStep};
 pub use pass::{Pass, Per};
 pub use projection::Projection;
 pub use record::{Nothing, Record};
-pub use rule::{Elementwise, Global, Reducing, Step};
+pub use rule::{Elementwise, Global, Reducing, Remembering, Step};
 pub use sdk_derive::Record;
-pub use state::{FINEST_DECAY, SQUARE, ShapeKind, Slot, descriptors as slot_descriptors, narrow as narrow_slots};
+pub use state::{
+    FINEST_DECAY, FIRST_NUMBER, NUMBER, SQUARE, ShapeKind, Slot, descriptors as slot_descriptors,
+    narrow as narrow_slots,
+};
 pub use tensor::{Device, Dtype, Tensor};
 
 // What the macros name.

@@ -1,9 +1,10 @@
-//! Rules over elements: [`Elementwise`], from each element alone; [`Reducing`], after sums over its tensor; [`Global`],
-//! after sums over all tensors, with a memory of a few numbers. What runs them is elsewhere: `cpu` as a kernel, `tape` as
-//! an expression.
+//! Rules over elements: [`Elementwise`], from each element alone; [`Reducing`], after sums over its tensor;
+//! [`Remembering`], with a few numbers that each tensor keeps; [`Global`], after sums over all tensors, with a few numbers
+//! that all of them share. What runs them is elsewhere: `cpu` as a kernel, `tape` as an expression.
 
 use core::marker::PhantomData;
 
+use crate::record::values;
 use crate::{Cond, Knob, Lane, Nothing, Record, Scalar, Slot};
 
 /// The moment of one tensor's step.
@@ -95,6 +96,64 @@ pub trait Reducing: 'static {
     ) -> impl Fn(L, L, &mut Self::State<L>) -> L;
 }
 
+/// A rule that keeps a few numbers per tensor, such as NovoGrad's running norm or NAdam's product of momenta.
+///
+/// Before a tensor is updated its numbers move on, from the sums over the tensor if the rule takes any. They are f64, lie
+/// in main memory wherever the tensor is, and are saved, loaded and carried over growth with its state.
+pub trait Remembering: 'static {
+    /// Hyper-parameters.
+    type Hyper<T: Copy>: Record<T>;
+    /// State, one number per element and slot.
+    type State<T: Copy>: Record<T>;
+    /// Sums, one number per tensor; at most 8. [`Nothing`] where it takes none.
+    type Sums<T: Copy>: Record<T>;
+    /// Numbers kept per tensor; at most 8.
+    type Memory<T: Copy>: Record<T>;
+
+    /// Schema of the hyper-parameters.
+    fn hyper() -> Self::Hyper<Knob>;
+
+    /// Slots for these hyper-parameters.
+    fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
+
+    /// The numbers before the first step, and how they scale.
+    fn memory(h: &Self::Hyper<f64>) -> Self::Memory<Slot>;
+
+    /// Each element's share in the sums, from x, g, the state and the memory before the step. For rules that take sums.
+    #[inline(always)]
+    fn measure<L: Lane>(
+        _: Self::Hyper<Scalar<L>>,
+        _: Step<L>,
+        _: Self::Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, Self::State<L>) -> Self::Sums<L> {
+        const { assert!(<Self::Sums<f64> as Record<f64>>::NAMES.is_empty(), "a rule with sums says how they are measured") };
+        |_, _, _| Self::Sums::build(|_| L::from(0.0))
+    }
+
+    /// The memory of one tensor after its sums are known.
+    fn advance<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        sums: Self::Sums<Scalar<L>>,
+        memory: Self::Memory<Scalar<L>>,
+    ) -> Self::Memory<Scalar<L>>;
+
+    /// As [`Elementwise::update`], knowing the memory after [`Remembering::advance`].
+    fn update<L: Lane>(
+        h: Self::Hyper<Scalar<L>>,
+        step: Step<L>,
+        memory: Self::Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+
+    /// As [`Elementwise::PREPARES_FOR_EVAL`].
+    const PREPARES_FOR_EVAL: bool = false;
+
+    /// As [`Elementwise::prepare_for_eval`].
+    fn prepare_for_eval<L: Lane>(_: Self::Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, Self::State<L>) -> L {
+        |x, _| x
+    }
+}
+
 /// A rule that first sums over all tensors it runs, and remembers a few numbers from step to step, such as Prodigy with
 /// its estimate of the distance.
 ///
@@ -150,15 +209,19 @@ pub trait Kernel: 'static {
     type State<T: Copy>: Record<T>;
     type Sums<T: Copy>: Record<T>;
     type Memory<T: Copy>: Record<T>;
-    /// Whether the sums are those over all tensors.
+    /// Whether sums and memory are those of all tensors.
     const GLOBAL: bool = false;
+    const PREPARES_FOR_EVAL: bool = false;
 
     fn hyper() -> Self::Hyper<Knob>;
     fn state(h: &Self::Hyper<f64>) -> Self::State<Slot>;
-    fn memory(h: &Self::Hyper<f64>) -> Self::Memory<f64>;
+    fn memory(h: &Self::Hyper<f64>) -> Self::Memory<Slot>;
     fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, Self::State<L>) -> Self::Sums<L>;
     fn advance<L: Lane>(now: Now<Self, L>) -> Self::Memory<Scalar<L>>;
     fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut Self::State<L>) -> L;
+    fn prepare_for_eval<L: Lane>(_: Self::Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, Self::State<L>) -> L {
+        |x, _| x
+    }
 }
 
 /// All numbers of one tensor's step.
@@ -195,7 +258,7 @@ impl<R: Elementwise> Kernel for ElementwiseKernel<R> {
     fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
         R::state(h)
     }
-    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+    fn memory(_: &R::Hyper<f64>) -> Nothing<Slot> {
         Nothing::default()
     }
     #[inline(always)]
@@ -209,37 +272,42 @@ impl<R: Elementwise> Kernel for ElementwiseKernel<R> {
     fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
         R::update(now.h, now.step)
     }
+    const PREPARES_FOR_EVAL: bool = R::PREPARES_FOR_EVAL;
+    #[inline(always)]
+    fn prepare_for_eval<L: Lane>(h: R::Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, R::State<L>) -> L {
+        R::prepare_for_eval(h, step)
+    }
 }
 
-/// [`Elementwise::prepare_for_eval`] as a [`Kernel`]: its update writes the weights to evaluate at.
+/// [`Kernel::prepare_for_eval`] as a [`Kernel`]: its update writes the weights to evaluate at.
 #[doc(hidden)]
-pub struct EvalKernel<R>(PhantomData<R>);
+pub struct EvalKernel<K>(PhantomData<K>);
 
-impl<R: Elementwise> Kernel for EvalKernel<R> {
-    type Hyper<T: Copy> = R::Hyper<T>;
-    type State<T: Copy> = R::State<T>;
+impl<K: Kernel> Kernel for EvalKernel<K> {
+    type Hyper<T: Copy> = K::Hyper<T>;
+    type State<T: Copy> = K::State<T>;
     type Sums<T: Copy> = Nothing<T>;
     type Memory<T: Copy> = Nothing<T>;
 
-    fn hyper() -> R::Hyper<Knob> {
-        R::hyper()
+    fn hyper() -> K::Hyper<Knob> {
+        K::hyper()
     }
-    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
-        R::state(h)
+    fn state(h: &K::Hyper<f64>) -> K::State<Slot> {
+        K::state(h)
     }
-    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+    fn memory(_: &K::Hyper<f64>) -> Nothing<Slot> {
         Nothing::default()
     }
     #[inline(always)]
-    fn measure<L: Lane>(_: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> Nothing<L> {
+    fn measure<L: Lane>(_: Now<Self, L>) -> impl Fn(L, L, K::State<L>) -> Nothing<L> {
         |_, _, _| Nothing::default()
     }
     fn advance<L: Lane>(now: Now<Self, L>) -> Nothing<Scalar<L>> {
         now.memory
     }
     #[inline(always)]
-    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
-        let prepare = R::prepare_for_eval(now.h, now.step);
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut K::State<L>) -> L {
+        let prepare = K::prepare_for_eval(now.h, now.step);
         move |x, _, state| prepare(x, *state)
     }
 }
@@ -260,7 +328,7 @@ impl<R: Reducing> Kernel for ReducingKernel<R> {
     fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
         R::state(h)
     }
-    fn memory(_: &R::Hyper<f64>) -> Nothing<f64> {
+    fn memory(_: &R::Hyper<f64>) -> Nothing<Slot> {
         Nothing::default()
     }
     #[inline(always)]
@@ -273,6 +341,43 @@ impl<R: Reducing> Kernel for ReducingKernel<R> {
     #[inline(always)]
     fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
         R::update(now.h, now.step, now.sums)
+    }
+}
+
+/// [`Remembering`] as a [`Kernel`].
+#[doc(hidden)]
+pub struct RememberingKernel<R>(PhantomData<R>);
+
+impl<R: Remembering> Kernel for RememberingKernel<R> {
+    type Hyper<T: Copy> = R::Hyper<T>;
+    type State<T: Copy> = R::State<T>;
+    type Sums<T: Copy> = R::Sums<T>;
+    type Memory<T: Copy> = R::Memory<T>;
+
+    fn hyper() -> R::Hyper<Knob> {
+        R::hyper()
+    }
+    fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
+        R::state(h)
+    }
+    fn memory(h: &R::Hyper<f64>) -> R::Memory<Slot> {
+        R::memory(h)
+    }
+    #[inline(always)]
+    fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> R::Sums<L> {
+        R::measure(now.h, now.step, now.memory)
+    }
+    fn advance<L: Lane>(now: Now<Self, L>) -> R::Memory<Scalar<L>> {
+        R::advance(now.h, now.step, now.sums, now.memory)
+    }
+    #[inline(always)]
+    fn update<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, &mut R::State<L>) -> L {
+        R::update(now.h, now.step, now.memory)
+    }
+    const PREPARES_FOR_EVAL: bool = R::PREPARES_FOR_EVAL;
+    #[inline(always)]
+    fn prepare_for_eval<L: Lane>(h: R::Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, R::State<L>) -> L {
+        R::prepare_for_eval(h, step)
     }
 }
 
@@ -293,8 +398,9 @@ impl<R: Global> Kernel for GlobalKernel<R> {
     fn state(h: &R::Hyper<f64>) -> R::State<Slot> {
         R::state(h)
     }
-    fn memory(h: &R::Hyper<f64>) -> R::Memory<f64> {
-        R::memory(h)
+    fn memory(h: &R::Hyper<f64>) -> R::Memory<Slot> {
+        let start = values(&R::memory(h));
+        R::Memory::build(|k| Slot::fill(start[k]))
     }
     #[inline(always)]
     fn measure<L: Lane>(now: Now<Self, L>) -> impl Fn(L, L, R::State<L>) -> R::Sums<L> {

@@ -1,9 +1,9 @@
 //! State slots: the tensors an optimizer keeps per parameter.
 //! Holds none: a rule declares them; the host makes, keeps and saves them.
 
-use crate::Record;
 use crate::abi::SlotDescriptor;
 use crate::record::values;
+use crate::{Error, Record, Result};
 
 /// One named tensor of optimizer state per parameter. Its name is the field's.
 ///
@@ -66,6 +66,12 @@ impl ShapeKind {
 
 /// Shape kinds from here on are square matrices of so many rows more.
 pub const SQUARE: u32 = 256;
+
+/// The shape kind of a number that a rule over elements keeps per tensor: one f64, in main memory.
+pub const NUMBER: u32 = 6;
+
+/// Index of the first number of a rule over elements; those below are of slots of the parameter's shape.
+pub const FIRST_NUMBER: u32 = 8;
 
 impl Slot {
     /// Zeros.
@@ -161,6 +167,27 @@ pub(crate) fn mixed<S: Record<Slot>>(state: &S) -> Vec<&'static str> {
     values(state).iter().zip(S::NAMES).filter(|(slot, _)| slot.mixed).map(|(_, &name)| name).collect()
 }
 
+/// The numbers that a rule over elements keeps per tensor, each with its place in the record behind [`FIRST_NUMBER`].
+///
+/// # Errors
+/// One that starts as a copy of the parameter, has a shape, or is switched off.
+pub fn numbers<M: Record<Slot>>(memory: &M) -> Result<Vec<SlotDescriptor>> {
+    let unfit = |slot: &Slot| slot.start == Start::Parameter || !slot.is_elementwise() || !slot.present;
+    if let Some(k) = values(memory).iter().position(unfit) {
+        let name = M::NAMES[k];
+        return Err(Error::new(format!("number `{name}` must be there, start as a number, and have no shape")));
+    }
+    let numbers = descriptors(memory).into_iter();
+    Ok(numbers
+        .map(|number| SlotDescriptor { index: FIRST_NUMBER + number.index, shape_kind: NUMBER, ..number })
+        .collect())
+}
+
+/// The values of numbers before the first step.
+pub(crate) fn starts<M: Record<Slot>>(memory: &M) -> Vec<f64> {
+    descriptors(memory).iter().map(|number| if number.start == 1 { number.fill } else { 0.0 }).collect()
+}
+
 /// The slots that are there, each with its index in the record.
 pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
     let slots = values(state);
@@ -228,6 +255,21 @@ mod tests {
         let all = 0x3f80..=0x3fff;
         assert!(all.clone().all(|bits| falls(FINEST_DECAY * 1.01, bits)));
         assert!(!all.clone().all(|bits| falls(FINEST_DECAY * 0.99, bits)));
+    }
+
+    #[test]
+    fn numbers_stand_behind_the_slots_and_start_as_numbers() {
+        let of = |slot: Slot| {
+            let zeros = Slot::zeros();
+            let memory = State { exp_avg: Slot::fill(0.5).degree(2), max_exp_avg_sq: slot, left: zeros, start: zeros };
+            numbers(&memory)
+        };
+        let rows: Vec<_> = of(Slot::zeros()).unwrap().into_iter().map(|n| (n.index, n.shape_kind, n.fill)).collect();
+        assert_eq!(rows, [(8, 6, 0.5), (9, 6, 0.0), (10, 6, 0.0), (11, 6, 0.0)]);
+        for slot in [Slot::copy_of_parameter(), Slot::zeros().shape(ShapeKind::Row), Slot::zeros().only_if(0.0)] {
+            let refused = of(slot).unwrap_err().to_string();
+            assert!(refused.starts_with("number `max_exp_avg_sq` must be there"), "{refused}");
+        }
     }
 
     #[test]

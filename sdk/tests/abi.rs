@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::mem::offset_of;
 
 use sdk::abi::{
-    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
-    PassBlock, PassCall, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable,
-    SlotsTable, SumsTable, Table, TableHeader, TensorTable,
+    ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, MemoryTable, OptimizerCall,
+    OptimizerTable, PassBlock, PassCall, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RngTable,
+    RuleTable, SlotsTable, SumsTable, Table, TableHeader, TensorTable,
 };
 use sdk::tape::Node;
 
@@ -76,6 +76,7 @@ fn tables_are_as_published() {
         text,
         EvaluationTable { record, prepare_f32, prepare_f64, prepare_bf16, prepare_f32_narrow, prepare_bf16_narrow }
     );
+    table!(text, MemoryTable { numbers });
     table!(text, OptimizerTable { accepts, slots, step, narrow });
     table!(text, SlotsTable { slots });
     table!(text, PassesTable { alone_from });

@@ -104,6 +104,9 @@ impl Subject for Hosted {
     }
 
     fn memory(&self, hyper: &[f64]) -> Result<Vec<f64>, Trouble> {
+        if !self.loaded.is_global() {
+            return Ok(Vec::new());
+        }
         let memory = self.loaded.memory(hyper).map_err(|fault| trouble(&fault))?;
         Ok(memory.into_iter().map(|(_, value)| value).collect())
     }

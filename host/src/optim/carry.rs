@@ -9,7 +9,7 @@
 //! | elementwise | through all maps |
 //! | row, column | through the maps of its own dimensions, times the mean factor of the one it is a mean over |
 //! | left, right, square | as it is where every map is the identity, else *reset* |
-//! | scalar | as it is; *approximated* where a map scales gradients or values that it depends on |
+//! | scalar, number | as it is; *approximated* where a map scales gradients or values that it depends on |
 //!
 //! A row or column slot is exact where every old index of the dimension it is a mean over takes an equal part in the new
 //! one, else *approximated*.
@@ -27,7 +27,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sdk::{
-    SQUARE,
+    NUMBER, SQUARE,
     abi::{DimensionMap, NetworkPlan, SlotDescriptor},
 };
 use tch::{Kind, TchError, Tensor};
@@ -207,7 +207,7 @@ fn carried(
     let plain = |is_exact| Ok(Some(Slot { tensor: mapped(source, &identity(&source.size()), 1.0)?, is_exact }));
     match (slot.shape_kind, &axes[..], old) {
         (0, ..) => Ok(Some(Slot { tensor: mapped_or(source, &axes, 1.0, begun)?, is_exact: !begins_fresh(maps) })),
-        (5, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
+        (5 | NUMBER, ..) => plain(is_identity || (slot.value_degree, slot.grad_degree) == (0, 0)),
         _ if is_identity => plain(true),
         (1, [leading @ .., rows, columns], [.., n]) => {
             over(source, &[leading, std::slice::from_ref(rows)].concat(), columns, *n, begun)

@@ -1,9 +1,9 @@
-//! Optimizer state: tensors owned by the host, keyed `<parameter>/<slot>`.
+//! Optimizer state: tensors and numbers owned by the host, keyed `<parameter>/<slot>`.
 //! Does not know what a slot means to its rule.
 
 use std::collections::BTreeMap;
 
-use sdk::abi::SlotDescriptor;
+use sdk::{FIRST_NUMBER, NUMBER, abi::SlotDescriptor};
 use tch::{Kind, Tensor};
 
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
 /// The state of one parameter.
 pub struct State {
     slots: Vec<SlotDescriptor>,
-    /// By place in the rule's state record; none where a slot is switched off.
+    /// By place in the rule's state record, numbers behind them; none where a slot is switched off.
     pub tensors: Vec<Option<Tensor>>,
 }
 
 impl State {
     /// Freshly made for a parameter, on its device: f64 where the parameter is f64, else f32, or bf16 for the slots whose
-    /// bit of `narrow` is set.
+    /// bit of `narrow` is set. Numbers are f64 and in main memory.
     ///
     /// # Errors
     /// A slot that does not fit the parameter's shape (P012).
@@ -39,10 +39,15 @@ impl State {
                 let text = format!("state slot `{}` of `{label}` cannot be made for `{name}`: {text}", slot.name);
                 Fault::new("P012", Exit::Plugin, text)
             };
+            if slot.shape_kind == NUMBER {
+                let start = if slot.start == 1 { slot.fill } else { 0.0 };
+                tensors[slot.index as usize] = Some(Tensor::from(start));
+                continue;
+            }
             // Slots are made for batches of parameters; here it is a batch of one.
             let batch = parameter.f_detach().and_then(|parameter| parameter.f_contiguous()?.f_unsqueeze(0));
             let batch = batch.map_err(|error| fault(error.to_string()))?;
-            let kind = slot_kind(parameter.kind(), narrow, slot.index as usize);
+            let kind = slot_kind(parameter.kind(), narrow, slot);
             let made = initial_slot(slot, &batch, kind).map_err(fault)?;
             tensors[slot.index as usize] = Some(made.f_squeeze_dim(0).map_err(|error| fault(error.to_string()))?);
         }
@@ -52,6 +57,22 @@ impl State {
     /// Descriptors of the slots that are there.
     pub(super) fn slots(&self) -> &[SlotDescriptor] {
         &self.slots
+    }
+
+    /// The slots of a rule over elements, without its numbers.
+    pub fn elementwise(&self) -> &[Option<Tensor>] {
+        &self.tensors[..self.tensors.len().min(FIRST_NUMBER as usize)]
+    }
+
+    /// The numbers, in the order of their record.
+    pub fn numbers(&self) -> Vec<f64> {
+        self.tensors.iter().skip(FIRST_NUMBER as usize).flatten().map(|number| number.double_value(&[])).collect()
+    }
+
+    /// Puts numbers in the place of those that were there.
+    pub fn set_numbers(&mut self, numbers: &[f64]) {
+        let places = self.tensors.iter_mut().skip(FIRST_NUMBER as usize);
+        places.zip(numbers).for_each(|(place, number)| *place = Some(Tensor::from(*number)));
     }
 
     /// Every slot's key and tensor, in the order of the descriptors.

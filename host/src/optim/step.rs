@@ -19,7 +19,7 @@ use crate::{
     fault::{Exit, Fault, Faults},
     model::Parameter,
     registry::{self, Catalogue, Loaded},
-    rules::{Pass, Rule, Target},
+    rules::{Memory, Pass, Rule, Target},
     tensor::whole::{self, WholeRule},
 };
 
@@ -28,18 +28,18 @@ pub struct Optim {
     pub(super) groups: Vec<Planned>,
     /// Per parameter, in the order of the model.
     pub(super) parameters: Vec<PerParameter>,
-    pub(super) memories: Vec<Memory>,
+    pub(super) memories: Vec<SharedMemory>,
     pass: Pass,
 }
 
 /// The memory of one rule that sums over all tensors it runs.
-pub(super) struct Memory {
+pub(super) struct SharedMemory {
     pub(super) loaded: Arc<Loaded>,
     pub(super) names: Vec<String>,
     pub(super) values: Vec<f64>,
 }
 
-impl Memory {
+impl SharedMemory {
     /// Where a number is saved. No parameter's name has a colon.
     fn key(&self, name: &str) -> String {
         format!("optimizer:{}/{name}", self.loaded.label)
@@ -219,8 +219,6 @@ impl Optim {
             if done[first] {
                 continue;
             }
-            let memory = self.memories.iter().position(|memory| Arc::ptr_eq(&memory.loaded, &planned.group.loaded));
-            let mut numbers = memory.map_or_else(Vec::new, |memory| self.memories[memory].values.clone());
             let mut members = Vec::new();
             for (index, other) in self.groups.iter().enumerate().skip(first) {
                 if Arc::ptr_eq(&other.group.loaded, &planned.group.loaded) {
@@ -232,7 +230,23 @@ impl Optim {
             if members.is_empty() {
                 continue;
             }
-            if let Some(memory) = memory {
+            // One per member.
+            let mut numbers = vec![Vec::new(); members.len()];
+            if rule.memory() == Memory::OfEach {
+                let own = members.iter().map(|&(_, member)| self.parameters[member].state.numbers());
+                numbers = own.collect();
+                let targets =
+                    targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
+                let sums = self.pass.sums(rule, &targets)?;
+                for ((&(group, member), numbers), sums) in members.iter().zip(&mut numbers).zip(sums) {
+                    let How::Elementwise { expression, .. } = &self.groups[group].how else { continue };
+                    let step = self.parameters[member].next_step(grad_norm);
+                    *numbers = advanced(expression, &hyper[group], step, &sums, numbers);
+                }
+            }
+            let shared = self.memories.iter().position(|memory| Arc::ptr_eq(&memory.loaded, &planned.group.loaded));
+            if let Some(shared) = shared {
+                numbers.fill(self.memories[shared].values.clone());
                 let targets =
                     targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
                 let mut total: Vec<f64> = Vec::new();
@@ -247,12 +261,17 @@ impl Optim {
                 let How::Elementwise { expression, .. } = &self.groups[leader].how else { continue };
                 let steps = members.iter().map(|&(_, member)| self.parameters[member].next_step(grad_norm));
                 let step = steps.max_by(|a, b| a[0].total_cmp(&b[0])).unwrap_or_default();
-                let known: Vec<f64> = step.into_iter().chain(total).chain(numbers.iter().copied()).collect();
-                numbers = tape::advanced(expression, &tape::scalars(expression, &hyper[leader], &known));
-                self.memories[memory].values.clone_from(&numbers);
+                let values = &mut self.memories[shared].values;
+                *values = advanced(expression, &hyper[leader], step, &total, values);
+                numbers.fill(values.clone());
             }
             let targets = targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
             self.pass.run(rule, &targets)?;
+            if rule.memory() == Memory::OfEach {
+                for (&(_, member), numbers) in members.iter().zip(&numbers) {
+                    self.parameters[member].state.set_numbers(numbers);
+                }
+            }
         }
         Ok(())
     }
@@ -276,7 +295,7 @@ impl Optim {
                 .map(|(member, x)| {
                     let one = &self.parameters[*member];
                     let step = [one.count as f64, one.numel as f64, 0.0];
-                    let state = &one.state.tensors;
+                    let state = one.state.elementwise();
                     Target {
                         name: &one.name,
                         x,
@@ -501,36 +520,34 @@ fn named_formats(tensors: &[&PerParameter]) -> (Vec<String>, Vec<String>) {
 /// How a group is run.
 fn how(group: &Group) -> Result<How, Fault> {
     let (loaded, hyper) = (&group.loaded, &group.hyper.values);
-    let slots = loaded.slots(hyper)?;
     let (Some(rule), Some(expression)) = (Rule::of(loaded), loaded.record(hyper)?) else {
         return Ok(How::Whole);
     };
     let evaluation = loaded.record_evaluation(hyper)?;
-    match slots.iter().find(|slot| slot.shape_kind != 0) {
-        None => Ok(How::Elementwise { rule, expression, evaluation }),
-        Some(slot) => {
-            let text =
-                format!("elementwise optimizer `{}` asks for slot `{}` of another shape", loaded.label, slot.name);
-            Err(Fault::new("P012", Exit::Plugin, text))
-        }
-    }
+    Ok(How::Elementwise { rule, expression, evaluation })
 }
 
 /// One memory per rule that has one, with the numbers of its first group.
-fn memories(groups: &[Planned]) -> Result<Vec<Memory>, Fault> {
-    let mut memories: Vec<Memory> = Vec::new();
+fn memories(groups: &[Planned]) -> Result<Vec<SharedMemory>, Fault> {
+    let mut memories: Vec<SharedMemory> = Vec::new();
     for Planned { group, how, .. } in groups {
         let How::Elementwise { rule, .. } = how else { continue };
         let known = memories.iter().any(|memory| Arc::ptr_eq(&memory.loaded, &group.loaded));
-        if rule.is_global() && !known {
+        if rule.memory() == Memory::OfAll && !known {
             let (names, values) = group.loaded.memory(&group.hyper.values)?.into_iter().unzip();
-            memories.push(Memory { loaded: group.loaded.clone(), names, values });
+            memories.push(SharedMemory { loaded: group.loaded.clone(), names, values });
         }
     }
     Ok(memories)
 }
 
-/// What a pass is told of the members, each given as its group and its own index.
+/// The numbers that a rule keeps after a step of these sums.
+fn advanced(expression: &[Node], hyper: &[f64], step: [f64; 3], sums: &[f64], numbers: &[f64]) -> Vec<f64> {
+    let known: Vec<f64> = [&step, sums, numbers].concat();
+    tape::advanced(expression, &tape::scalars(expression, hyper, &known))
+}
+
+/// What a pass is told of the members, each given as its group and its own index, and the numbers it keeps.
 #[allow(clippy::too_many_arguments)]
 fn targets<'a>(
     groups: &'a [Planned],
@@ -540,23 +557,23 @@ fn targets<'a>(
     hyper: &'a [Vec<f64>],
     grad_norm: f64,
     members: &[(usize, usize)],
-    memory: &'a [f64],
+    numbers: &'a [Vec<f64>],
 ) -> Vec<Target<'a>> {
-    let target = |&(group, member): &(usize, usize)| {
+    let target = |(&(group, member), memory): (&(usize, usize), &'a Vec<f64>)| {
         let How::Elementwise { expression, .. } = &groups[group].how else { return None };
         let (g, one) = (grads[member].as_ref()?, &parameters[member]);
         Some(Target {
             name: &one.name,
             x: &params[member].tensor,
             g: g.shallow_clone(),
-            state: &one.state.tensors,
+            state: one.state.elementwise(),
             hyper: &hyper[group],
             step: one.next_step(grad_norm),
             memory,
             expression,
         })
     };
-    members.iter().filter_map(target).collect()
+    members.iter().zip(numbers).filter_map(target).collect()
 }
 
 /// Takes a saved number out of a list of tensors.

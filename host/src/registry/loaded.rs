@@ -9,8 +9,8 @@ use std::sync::{
 use abi_stable::std_types::RResult;
 use sdk::{
     abi::{
-        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, PassesTable,
-        ProjectionTable, RuleTable, SlotDescriptor, SlotsTable, SumsTable,
+        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, MemoryTable, NarrowEntry, OptimizerTable,
+        PassesTable, ProjectionTable, RuleTable, SlotDescriptor, SlotsTable, SumsTable,
     },
     tape::{self, Node},
 };
@@ -43,18 +43,27 @@ pub struct Loaded {
 /// The table that runs a label.
 #[derive(Clone, Copy)]
 enum Table {
-    Rule(&'static RuleTable, Option<&'static EvaluationTable>),
-    Sums(&'static RuleTable, &'static SumsTable),
+    Rule(RuleTables),
     Optimizer(&'static OptimizerTable, Option<&'static SlotsTable>, Option<&'static PassesTable>),
     Projection(&'static ProjectionTable),
     ArchOp(&'static ArchOpTable),
 }
 
+/// A rule over elements, and what it has beside its update.
+#[derive(Clone, Copy)]
+struct RuleTables {
+    rule: &'static RuleTable,
+    sums: Option<&'static SumsTable>,
+    memory: Option<&'static MemoryTable>,
+    evaluation: Option<&'static EvaluationTable>,
+}
+
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Table::Rule(..) => "plugin.rule/1",
-            Table::Sums(..) => "plugin.sums/1",
+            Table::Rule(RuleTables { memory: Some(_), .. }) => "plugin.memory/1",
+            Table::Rule(RuleTables { sums: Some(_), .. }) => "plugin.sums/1",
+            Table::Rule(_) => "plugin.rule/1",
             Table::Optimizer(_, _, None) => "plugin.optimizer/1",
             Table::Optimizer(_, _, Some(_)) => "plugin.passes/1",
             Table::Projection(_) => "plugin.projection/1",
@@ -84,26 +93,45 @@ impl Loaded {
         Ok(loaded)
     }
 
+    fn tables(&self) -> Option<RuleTables> {
+        if let Table::Rule(tables) = self.table { Some(tables) } else { None }
+    }
+
     /// Its table, where it is a rule over elements, with sums or without.
     pub fn rule(&self) -> Option<&'static RuleTable> {
-        if let Table::Rule(table, _) | Table::Sums(table, _) = self.table { Some(table) } else { None }
+        self.tables().map(|tables| tables.rule)
     }
 
     /// The table of its sums, where it is a rule that sums.
     pub fn sums(&self) -> Option<&'static SumsTable> {
-        if let Table::Sums(_, table) = self.table { Some(table) } else { None }
+        self.tables()?.sums
     }
 
     /// The table of the weights to evaluate at, where they are others than those it trains.
     pub fn evaluation(&self) -> Option<&'static EvaluationTable> {
-        if let Table::Rule(_, evaluation) = self.table { evaluation } else { None }
+        self.tables()?.evaluation
     }
 
-    /// The memory of a rule that sums over all tensors, before the first step: names and values. Empty for others.
+    /// Whether it keeps numbers per tensor.
+    pub fn remembers(&self) -> bool {
+        self.tables().is_some_and(|tables| tables.memory.is_some())
+    }
+
+    /// Whether its sums, and its memory, are those of all tensors.
+    pub fn is_global(&self) -> bool {
+        !self.remembers() && self.sums().is_some_and(|table| (table.scope)() != 0)
+    }
+
+    /// The numbers that a rule keeps, of each tensor or of all, before the first step: names and values.
     ///
     /// # Errors
     /// P002 where the plugin fails, or has more numbers than can be handed over.
     pub fn memory(&self, hyper: &[f64]) -> Result<Vec<(String, f64)>, Fault> {
+        if self.remembers() {
+            let numbers = self.slots(hyper)?.into_iter().filter(|slot| slot.shape_kind == sdk::NUMBER);
+            let start = |slot: &SlotDescriptor| if slot.start == 1 { slot.fill } else { 0.0 };
+            return Ok(numbers.map(|slot| (slot.name.to_string(), start(&slot))).collect());
+        }
         let Some(table) = self.sums() else { return Ok(Vec::new()) };
         let numbers = self.answer((table.memory)(hyper.into()), "memory")?;
         Ok(numbers.into_iter().map(|pair| (pair.0.into_string(), pair.1)).collect())
@@ -218,30 +246,37 @@ impl Loaded {
         self.descriptor.facts.iter().any(|fact| fact.0 == "mixed" && fact.1 == slot)
     }
 
-    /// Its state slots for these hyper-parameters; none where it is no optimizer.
+    /// Its state slots for these hyper-parameters, and the numbers it keeps of each tensor; none where it is no optimizer.
     ///
     /// # Errors
     /// P002 where the plugin fails, or names slots that cannot be kept.
     pub fn slots(&self, hyper: &[f64]) -> Result<Vec<SlotDescriptor>, Fault> {
         let answer = match self.table {
-            Table::Rule(table, _) | Table::Sums(table, _) => (table.slots)(hyper.into()),
+            Table::Rule(tables) => (tables.rule.slots)(hyper.into()),
             Table::Optimizer(table, ..) => (table.slots)(hyper.into()),
             Table::Projection(_) | Table::ArchOp(_) => return Ok(Vec::new()),
         };
-        self.usable(answer)
+        let mut slots = self.answer(answer, "slots")?.into_vec();
+        if let Some(memory) = self.tables().and_then(|tables| tables.memory) {
+            let numbers = self.answer((memory.numbers)(hyper.into()), "numbers")?;
+            let places = sdk::FIRST_NUMBER..;
+            if let Some((number, _)) = numbers.iter().zip(places).find(|(number, place)| number.index != *place) {
+                let reason = format!("number `{}` has index {}", number.name, number.index);
+                return Err(self.unkept(reason));
+            }
+            slots.extend(numbers);
+        }
+        self.usable(slots)
     }
 
-    fn usable(
-        &self,
-        answer: RResult<abi_stable::std_types::RVec<SlotDescriptor>, abi_stable::std_types::RString>,
-    ) -> Result<Vec<SlotDescriptor>, Fault> {
-        let slots = self.answer(answer, "slots")?.into_vec();
-        match unusable(&slots) {
+    fn unkept(&self, reason: String) -> Fault {
+        self.plugin_fault("P002", format!("optimizer `{}` names state that cannot be kept", self.label), reason)
+    }
+
+    fn usable(&self, slots: Vec<SlotDescriptor>) -> Result<Vec<SlotDescriptor>, Fault> {
+        match unusable(&slots, self.rule().is_some()) {
             None => Ok(slots),
-            Some(reason) => {
-                let message = format!("optimizer `{}` names state slots that cannot be kept", self.label);
-                Err(self.plugin_fault("P002", message, reason))
-            }
+            Some(reason) => Err(self.unkept(reason)),
         }
     }
 
@@ -256,7 +291,7 @@ impl Loaded {
     /// P002 as [`Loaded::slots`].
     pub fn slots_of(&self, hyper: &[f64], shape: &[i64]) -> Result<Vec<SlotDescriptor>, Fault> {
         let Some(table) = self.slots_by_shape() else { return self.slots(hyper) };
-        self.usable((table.slots)(hyper.into(), shape.into()))
+        self.usable(self.answer((table.slots)(hyper.into(), shape.into()), "slots")?.into_vec())
     }
 
     /// The slots of a parameter of this shape that may be kept in bf16, as bits by index; none where the plugin's sdk did
@@ -266,14 +301,12 @@ impl Loaded {
     /// P002 where the plugin fails, or names a slot that is not there or has another shape than the parameter.
     pub fn narrow(&self, hyper: &[f64], shape: &[i64], slots: &[SlotDescriptor]) -> Result<Option<u64>, Fault> {
         let answer = match self.table {
-            Table::Rule(table, evaluation) => {
+            Table::Rule(RuleTables { rule, sums, evaluation, .. }) => {
                 let evaluates =
                     evaluation.is_none_or(|t| t.prepare_f32_narrow.is_some() && t.prepare_bf16_narrow.is_some());
-                narrow_entry(table).filter(|_| evaluates).map(|entry| entry(hyper.into()))
-            }
-            Table::Sums(table, sums) => {
-                let measures = sums.measure_f32_narrow.is_some() && sums.measure_bf16_narrow.is_some();
-                narrow_entry(table).filter(|_| measures).map(|entry| entry(hyper.into()))
+                let measures =
+                    sums.is_none_or(|sums| sums.measure_f32_narrow.is_some() && sums.measure_bf16_narrow.is_some());
+                narrow_entry(rule).filter(|_| evaluates && measures).map(|entry| entry(hyper.into()))
             }
             Table::Optimizer(table, ..) => table.narrow.map(|entry| entry(hyper.into(), shape.into())),
             Table::Projection(_) | Table::ArchOp(_) => None,
@@ -439,13 +472,23 @@ pub(super) fn unfit_fault(unfit: hyper::Unfit, whose: &str, place: &str) -> Faul
 
 fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Result<Table, Fault> {
     let label = &entry.label;
+    let evaluation = || match descriptor::fact(descriptor, "prepare_for_eval") {
+        Some("true") => library.table(label).map(Some),
+        _ => Ok(None),
+    };
     match (entry.kind, descriptor.table.as_str()) {
         (Kind::Optimizer, "plugin.rule/1") => {
-            let evaluates = descriptor::fact(descriptor, "prepare_for_eval") == Some("true");
-            let evaluation = if evaluates { Some(library.table(label)?) } else { None };
-            Ok(Table::Rule(library.table(label)?, evaluation))
+            let (rule, evaluation) = (library.table(label)?, evaluation()?);
+            Ok(Table::Rule(RuleTables { rule, sums: None, memory: None, evaluation }))
         }
-        (Kind::Optimizer, "plugin.sums/1") => Ok(Table::Sums(library.table(label)?, library.table(label)?)),
+        (Kind::Optimizer, "plugin.sums/1") => {
+            let (rule, sums) = (library.table(label)?, Some(library.table(label)?));
+            Ok(Table::Rule(RuleTables { rule, sums, memory: None, evaluation: None }))
+        }
+        (Kind::Optimizer, "plugin.memory/1") => {
+            let (rule, sums, memory) = (library.table(label)?, library.table(label)?, library.table(label)?);
+            Ok(Table::Rule(RuleTables { rule, sums: Some(sums), memory: Some(memory), evaluation: evaluation()? }))
+        }
         (Kind::Optimizer, "plugin.optimizer/1") => {
             // A plugin of an older sdk has slots of one kind for all shapes.
             Ok(Table::Optimizer(library.table(label)?, library.table(label).ok(), None))
@@ -466,8 +509,9 @@ fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Resu
 /// A rule's state record has a handful of fields; a larger index is a mistake, and would be allocated.
 const MOST_SLOTS: u32 = 64;
 
-/// Slots are saved as `<parameter>/<slot>` and found by index, so both must be unique.
-fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
+/// Slots are saved as `<parameter>/<slot>` and found by index, so both must be unique. Rules over elements have slots of
+/// the parameter's shape, and numbers.
+fn unusable(slots: &[SlotDescriptor], over_elements: bool) -> Option<String> {
     for (i, slot) in slots.iter().enumerate() {
         let before = &slots[..i];
         let name = &slot.name;
@@ -480,7 +524,13 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         if slot.index >= MOST_SLOTS {
             return Some(format!("slot `{name}` has index {}", slot.index));
         }
-        if (slot.shape_kind > 5 && slot.shape_kind < sdk::SQUARE) || slot.start > 2 {
+        let fits = match slot.shape_kind {
+            0 => !over_elements || slot.index < sdk::FIRST_NUMBER,
+            sdk::NUMBER => over_elements && slot.index >= sdk::FIRST_NUMBER && slot.start < 2,
+            1..=5 | sdk::SQUARE.. => !over_elements,
+            _ => false,
+        };
+        if !fits || slot.start > 2 {
             return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
         }
     }

@@ -10,9 +10,9 @@ const F32: u64 = 4;
 const BF16: u64 = 2;
 
 /// Names of a slot's shape, by number.
-const SHAPES: [&str; 6] = ["elementwise", "row", "column", "left", "right", "scalar"];
+const SHAPES: [&str; 7] = ["elementwise", "row", "column", "left", "right", "scalar", "number"];
 
-/// State of every parameter, shown as `8` or `4 + row + column`.
+/// State of every parameter, shown as `8`, `4 + row + column` or `8 + number`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateBytes {
     /// Bytes per element of the parameter.

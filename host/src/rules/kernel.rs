@@ -11,7 +11,10 @@ use std::{
 };
 
 use sdk::{
-    abi::{EvaluationTable, KernelCall, MeasureCall, NarrowKernel, NarrowMeasure, OK, RuleTable, SumsTable},
+    NUMBER,
+    abi::{
+        EvaluationTable, KernelCall, MeasureCall, NarrowKernel, NarrowMeasure, OK, RuleTable, SlotDescriptor, SumsTable,
+    },
     cpu,
     tape::Node,
 };
@@ -34,7 +37,7 @@ pub const MAX_SLOTS: usize = 8;
 /// Sums and numbers of memory that a rule may have, together.
 const MAX_NUMBERS: usize = 16;
 
-/// What a kernel is told of a step: t, numel, grad_norm, the sums, the memory.
+/// What a kernel is told of a step: t, numel, grad_norm, the sums, the numbers that are kept.
 type Numbers = [f64; 3 + MAX_NUMBERS];
 
 /// The text of a failure, as a fault; to be called on the thread that saw the status.
@@ -47,8 +50,20 @@ pub struct Rule {
     pub label: String,
     table: &'static RuleTable,
     sums: Option<Sums>,
+    memory: Memory,
     evaluation: Option<&'static EvaluationTable>,
     on_failure: OnFailure,
+}
+
+/// Whose numbers a rule keeps from step to step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// None.
+    Nothing,
+    /// Those of each tensor; its sums, if it takes any, are those of each tensor too.
+    OfEach,
+    /// Those that all tensors share, after sums over all of them.
+    OfAll,
 }
 
 /// What a rule sums before it updates.
@@ -56,32 +71,32 @@ pub struct Rule {
 struct Sums {
     table: &'static SumsTable,
     count: usize,
-    /// Over all tensors, not over each.
-    global: bool,
 }
 
 impl Rule {
     /// An elementwise rule by its table. `on_failure` makes a fault of a status and the name of what was being done.
     pub fn new(label: impl Into<String>, table: &'static RuleTable, on_failure: OnFailure) -> Rule {
-        Rule { label: label.into(), table, sums: None, evaluation: None, on_failure }
+        Rule { label: label.into(), table, sums: None, memory: Memory::Nothing, evaluation: None, on_failure }
     }
 
     /// The rule of a loaded label; none where it is no rule over elements.
     pub fn of(loaded: &Arc<Loaded>) -> Option<Rule> {
         let table = loaded.rule()?;
         let of_failure = loaded.clone();
-        let sums = loaded.sums().map(|table| Sums {
-            table,
-            count: (table.names)().len().min(MAX_NUMBERS / 2),
-            global: (table.scope)() != 0,
-        });
+        let sums = loaded.sums().map(|table| Sums { table, count: (table.names)().len().min(MAX_NUMBERS / 2) });
+        let memory = match () {
+            () if loaded.is_global() => Memory::OfAll,
+            () if loaded.remembers() => Memory::OfEach,
+            () => Memory::Nothing,
+        };
         let on_failure: OnFailure = Arc::new(move |status, stage| of_failure.fault(status, stage));
-        Some(Rule { label: loaded.label.clone(), table, sums, evaluation: loaded.evaluation(), on_failure })
+        let (label, evaluation) = (loaded.label.clone(), loaded.evaluation());
+        Some(Rule { label, table, sums, memory, evaluation, on_failure })
     }
 
-    /// Whether it sums over all tensors, and so has a memory.
-    pub fn is_global(&self) -> bool {
-        self.sums.is_some_and(|sums| sums.global)
+    /// Whose numbers it keeps from step to step.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 }
 
@@ -100,8 +115,8 @@ pub struct Target<'a> {
     pub hyper: &'a [f64],
     /// Own step from 1, number of elements, L2 norm of all gradients of the run before clipping.
     pub step: [f64; 3],
-    /// The memory of a rule that sums over all tensors: before the step for [`Pass::sums`], after it for
-    /// [`Pass::run`]. Empty for other rules.
+    /// The numbers that the rule keeps: before the step for [`Pass::sums`], after it for [`Pass::run`]. Empty for a rule
+    /// that keeps none.
     pub memory: &'a [f64],
     /// The rule as it was recorded for these hyper-parameters, for all devices but the CPU.
     pub expression: &'a [Node],
@@ -182,14 +197,14 @@ impl Pass {
         }
     }
 
-    /// One step of every target.
+    /// One step of every target. Sums are taken here where no number is kept, which would have to move on in between.
     ///
     /// # Errors
     /// A tensor that is not as [`Target`] says, before anything is changed; a failure of the plugin, after which the
     /// targets are in an undefined state.
     pub fn run(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<(), Fault> {
         let sums = match rule.sums {
-            Some(sums) if !sums.global => self.sums(rule, targets)?,
+            Some(_) if rule.memory == Memory::Nothing => self.sums(rule, targets)?,
             _ => Vec::new(),
         };
         self.work(rule, targets, &sums, Work::Update).map(drop)
@@ -200,6 +215,9 @@ impl Pass {
     /// # Errors
     /// As [`Pass::run`].
     pub fn sums(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<Vec<Vec<f64>>, Fault> {
+        if rule.sums.is_none_or(|sums| sums.count == 0) {
+            return Ok(vec![Vec::new(); targets.len()]);
+        }
         self.work(rule, targets, &[], Work::Measure)
     }
 
@@ -396,8 +414,12 @@ pub fn state_kind(parameter: Kind) -> Kind {
 }
 
 /// The element type of one slot; `narrow` are the slots in bf16, as bits by place in the state record.
-pub fn slot_kind(parameter: Kind, narrow: u64, place: usize) -> Kind {
-    if narrow >> place & 1 != 0 { Kind::BFloat16 } else { state_kind(parameter) }
+pub fn slot_kind(parameter: Kind, narrow: u64, slot: &SlotDescriptor) -> Kind {
+    match slot.shape_kind {
+        NUMBER => Kind::Double,
+        _ if narrow >> slot.index & 1 != 0 => Kind::BFloat16,
+        _ => state_kind(parameter),
+    }
 }
 
 /// The slots that lie in bf16, as bits.

@@ -21,4 +21,4 @@ pub(crate) mod pass_tests;
 mod tests;
 
 pub use instruction_set::InstructionSet;
-pub use kernel::{Pass, Rule, Target};
+pub use kernel::{Memory, Pass, Rule, Target};

@@ -14,7 +14,7 @@ use sdk::{
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{InstructionSet, Pass, Rule, Target, interpret, kernel::slot_kind, threads};
+use super::{InstructionSet, Pass, Rule, Target, interpret, kernel::state_kind, threads};
 use crate::fault::{Exit, Fault};
 
 /// The number of threads is the process's, so tests that set it take turns.
@@ -196,7 +196,10 @@ fn case((kind, narrow): (Kind, u64), seed: u64, places: &[bool]) -> Case {
     let mut values = Values(seed);
     let mut one = |shape: &&[i64]| {
         let (x, g) = (values.tensor(shape, kind), values.tensor(shape, kind));
-        let slot = |(k, there): (usize, &bool)| there.then(|| values.tensor(shape, slot_kind(kind, narrow, k)));
+        let slot = |(k, there): (usize, &bool)| {
+            let held = if narrow >> k & 1 != 0 { Kind::BFloat16 } else { state_kind(kind) };
+            there.then(|| values.tensor(shape, held))
+        };
         let state = places.iter().enumerate().map(slot).collect();
         (x, g, state)
     };

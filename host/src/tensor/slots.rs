@@ -1,7 +1,7 @@
 //! Element types by their code, and the tensors that state slots describe.
 //! Owns no state: who keeps it, keyed by parameter, is `optim`.
 
-use sdk::{SQUARE, abi::SlotDescriptor};
+use sdk::{NUMBER, SQUARE, abi::SlotDescriptor};
 use tch::{Kind, Tensor};
 
 /// The code of an element type at the boundary: 0 f32, 1 f64, 2 bf16.
@@ -27,12 +27,12 @@ pub fn kind_of_code(code: u32) -> Result<Kind, String> {
 /// Shape of a slot for a parameter of shape `[…, r, c]`.
 ///
 /// Elementwise: as the parameter. Row: `[…, r]`. Column: `[…, c]`. Left: `[…, r, r]`. Right: `[…, c, c]`. Scalar: no
-/// dimensions. From 256 on: a square matrix, `[n, n]` for 256 + n. An error where the parameter has fewer than two
+/// dimensions, and so a number of a rule over elements. From 256 on: a square matrix, `[n, n]` for 256 + n. An error where the parameter has fewer than two
 /// dimensions and the slot needs them.
 pub fn slot_shape(slot: &SlotDescriptor, parameter: &[i64]) -> Result<Vec<i64>, String> {
     match (slot.shape_kind, parameter) {
         (0, _) => Ok(parameter.to_vec()),
-        (5, _) => Ok(Vec::new()),
+        (5 | NUMBER, _) => Ok(Vec::new()),
         (square, _) if square >= SQUARE => Ok(vec![i64::from(square - SQUARE); 2]),
         (1..=4, [leading @ .., r, c]) => {
             let tail: &[i64] = match slot.shape_kind {

@@ -147,7 +147,7 @@ fn state_bytes(prepared: &Prepared, network: &Network, kind: Kind) -> Result<u64
             let narrow = narrow::slots(group, tensor, &slots)?;
             for slot in &slots {
                 let elements = slot_shape(slot, &shape).map_or(0, |shape| shape.iter().product::<i64>().unsigned_abs());
-                bytes += elements * slot_kind(kind, narrow, slot.index as usize).elt_size_in_bytes() as u64;
+                bytes += elements * slot_kind(kind, narrow, slot).elt_size_in_bytes() as u64;
             }
         }
     }

@@ -7,7 +7,7 @@
 //! ```
 //! Ziyin, Wang and Ueda 2020, "LaProp: Separating Momentum and Adaptivity in Adam", arXiv 2002.04839, Algorithm 1; as
 //! timm, whose bias correction lr/a follows the schedule; where lr was always 0 there is no step. a and 1 − β₂ᵗ are one
-//! number per tensor; they are kept per element, the latter in f32 as there, also for f64 parameters.
+//! number per tensor, the latter rounded to f32 as there, also for f64 parameters.
 
 use sdk::*;
 
@@ -26,18 +26,25 @@ pub struct Hyper<T> {
     weight_decay: T,
 }
 
-/// Its state: m, v, a, 1 − β₂ᵗ.
+/// Its state: m, v.
 #[derive(Record)]
 pub struct State<T> {
     exp_avg: T,
     exp_avg_sq: T,
+}
+
+/// What it keeps of each tensor: a, 1 − β₂ᵗ.
+#[derive(Record)]
+pub struct Memory<T> {
     exp_avg_lr: T,
     correction2: T,
 }
 
-impl Elementwise for LaProp {
+impl Remembering for LaProp {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Memory<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper {
@@ -50,33 +57,44 @@ impl Elementwise for LaProp {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State {
-            exp_avg: Slot::zeros().decay(h.beta1),
-            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
-            exp_avg_lr: Slot::zeros(),
-            correction2: Slot::zeros(),
+        State { exp_avg: Slot::zeros().decay(h.beta1), exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2) }
+    }
+
+    fn memory(_: &Hyper<f64>) -> Memory<Slot> {
+        Memory { exp_avg_lr: Slot::zeros(), correction2: Slot::zeros() }
+    }
+
+    fn advance<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        _: Step<L>,
+        _: Nothing<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
+    ) -> Memory<Scalar<L>> {
+        Memory {
+            exp_avg_lr: h.beta1 * memory.exp_avg_lr + h.lr * (1.0 - h.beta1),
+            correction2: in_f32(in_f32(memory.correction2 * in_f32(h.beta2)) + in_f32(1.0 - h.beta2)),
         }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        _: Step<L>,
+        Memory { exp_avg_lr, correction2 }: Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
         let keep = 1.0 - h.lr * h.weight_decay;
         let share = h.lr * (1.0 - h.beta1);
+        let step_size = exp_avg_lr.gt(0.0).select(h.lr / exp_avg_lr, 0.0);
 
         move |x, g, state| {
             state.exp_avg_sq = h.beta2 * state.exp_avg_sq + (1.0 - h.beta2) * (g * g);
-            let decayed = in_f32(state.correction2 * in_f32(L::from(h.beta2)));
-            state.correction2 = in_f32(decayed + in_f32(L::from(1.0 - h.beta2)));
-            state.exp_avg =
-                h.beta1 * state.exp_avg + share * (g / ((state.exp_avg_sq / state.correction2).sqrt() + h.eps));
-            state.exp_avg_lr = h.beta1 * state.exp_avg_lr + share;
-            let step_size = state.exp_avg_lr.gt(0.0).select(L::from(h.lr) / state.exp_avg_lr, 0.0);
+            state.exp_avg = h.beta1 * state.exp_avg + share * (g / ((state.exp_avg_sq / correction2).sqrt() + h.eps));
             (x - step_size * state.exp_avg) * keep
         }
     }
 }
 
 register!(
-    Elementwise LaProp, "laprop",
+    Remembering LaProp, "laprop",
     summary = "momentum of normalized gradients",
     paper = "arXiv 2002.04839"
 );

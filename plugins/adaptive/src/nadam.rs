@@ -6,8 +6,8 @@
 //! x ← x − lr·(1 − μₜ)/(1 − P) · g/d − lr·μₜ₊₁/(1 − P·μₜ₊₁) · m/d
 //! ```
 //! Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2; as `torch.optim.NAdam`. Decay goes through the
-//! gradient, or is decoupled. P is one number per tensor; it is kept per element, and in f32 as torch does, also for f64
-//! parameters. timm's `nadamw` is another rule, without the schedule.
+//! gradient, or is decoupled. P is one number per tensor, rounded to f32 as in torch, also for f64 parameters. timm's `nadamw`
+//! is another rule, without the schedule.
 
 use sdk::*;
 
@@ -28,17 +28,29 @@ pub struct Hyper<T> {
     decoupled_weight_decay: T,
 }
 
-/// Its state: m, v, P.
+/// Its state: m, v.
 #[derive(Record)]
 pub struct State<T> {
     exp_avg: T,
     exp_avg_sq: T,
+}
+
+/// What it keeps of each tensor: P.
+#[derive(Record)]
+pub struct Memory<T> {
     mu_product: T,
 }
 
-impl Elementwise for NAdam {
+/// μₜ.
+fn momentum<L: Lane>(h: Hyper<Scalar<L>>, t: Scalar<L>) -> Scalar<L> {
+    h.beta1 * (1.0 - 0.5 * Scalar::from(0.96).pow(t * h.momentum_decay))
+}
+
+impl Remembering for NAdam {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Memory<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper {
@@ -53,18 +65,31 @@ impl Elementwise for NAdam {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State {
-            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
-            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
-            mu_product: Slot::fill(1.0),
-        }
+        State { exp_avg: Slot::zeros().degree(1).decay(h.beta1), exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2) }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
-        let momentum = |t: Scalar<L>| h.beta1 * (1.0 - 0.5 * Scalar::from(0.96).pow(t * h.momentum_decay));
-        let (now, next) = (momentum(step.t), momentum(step.t + 1.0));
+    fn memory(_: &Hyper<f64>) -> Memory<Slot> {
+        Memory { mu_product: Slot::fill(1.0) }
+    }
+
+    fn advance<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        _: Nothing<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
+    ) -> Memory<Scalar<L>> {
+        Memory { mu_product: in_f32(memory.mu_product * in_f32(momentum(h, step.t))) }
+    }
+
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        Memory { mu_product }: Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
+        let (now, next) = (momentum(h, step.t), momentum(h, step.t + 1.0));
         let correction2 = 1.0 - h.beta2.pow(step.t);
-        let (of_gradient, of_average) = (h.lr * (1.0 - now), h.lr * next);
+        let of_gradient = h.lr * (1.0 - now) / (1.0 - mu_product);
+        let of_average = h.lr * next / (1.0 - mu_product * next);
         let keep = 1.0 - h.lr * h.weight_decay;
 
         move |x, g, state| {
@@ -72,17 +97,14 @@ impl Elementwise for NAdam {
             state.exp_avg = h.beta1 * state.exp_avg + (1.0 - h.beta1) * g;
             state.exp_avg_sq = h.beta2 * state.exp_avg_sq + (1.0 - h.beta2) * (g * g);
 
-            state.mu_product = in_f32(state.mu_product * in_f32(L::from(now)));
             let denominator = (state.exp_avg_sq / correction2).sqrt() + h.eps;
-            let gradient = g / denominator * (of_gradient / (L::from(1.0) - state.mu_product));
-            let average = state.exp_avg / denominator * (of_average / (L::from(1.0) - state.mu_product * next));
-            x - gradient - average
+            x - g / denominator * of_gradient - state.exp_avg / denominator * of_average
         }
     }
 }
 
 register!(
-    Elementwise NAdam, "nadam",
+    Remembering NAdam, "nadam",
     summary = "Adam with Nesterov momentum",
     paper = "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ"
 );

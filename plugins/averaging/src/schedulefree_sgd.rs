@@ -9,8 +9,8 @@
 //! Defazio et al. 2024, "The Road Less Scheduled", arXiv 2405.15682, equations 3 to 5; as schedulefree, the authors'
 //! package.
 //! The parameter x that training moves is the point y at which gradients are taken; the average is the point to evaluate
-//! at, and what checkpoints and samples are made of. W and the largest lr are one number per tensor; they are kept per
-//! element. Steps, and with them the weights, are counted per tensor; the package counts per group.
+//! at, and what checkpoints and samples are made of. Steps, and with them the weights, W and the largest lr, are counted
+//! per tensor; the package counts per group.
 
 use sdk::*;
 
@@ -28,17 +28,31 @@ pub struct Hyper<T> {
     weight_lr_power: T,
 }
 
-/// Its state: z, W, the largest η to its power.
+/// Its state: z.
 #[derive(Record)]
 pub struct State<T> {
     z: T,
+}
+
+/// What it keeps of each tensor: c of the last step, W, the largest η to its power.
+#[derive(Record)]
+pub struct Memory<T> {
+    share: T,
     weight_sum: T,
     lr_power: T,
 }
 
-impl Elementwise for SchedulefreeSgd {
+/// η.
+fn rate<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> Scalar<L> {
+    let warmth = h.warmup_steps.gt(0.0).select((step.t / h.warmup_steps.max(1.0)).min(1.0), 1.0);
+    h.lr * warmth
+}
+
+impl Remembering for SchedulefreeSgd {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Memory<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper {
@@ -52,21 +66,35 @@ impl Elementwise for SchedulefreeSgd {
     }
 
     fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { z: Slot::copy_of_parameter(), weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
+        State { z: Slot::copy_of_parameter() }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
-        let warmth = h.warmup_steps.gt(0.0).select((step.t / h.warmup_steps.max(1.0)).min(1.0), 1.0);
-        let lr = h.lr * warmth;
-        let (growth, power) = (step.t.pow(h.r), lr.pow(h.weight_lr_power));
+    fn memory(_: &Hyper<f64>) -> Memory<Slot> {
+        Memory { share: Slot::zeros(), weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
+    }
+
+    fn advance<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        _: Nothing<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
+    ) -> Memory<Scalar<L>> {
+        let lr_power = memory.lr_power.max(rate(h, step).pow(h.weight_lr_power));
+        let weight = step.t.pow(h.r) * lr_power;
+        let weight_sum = memory.weight_sum + weight;
+        Memory { share: weight_sum.gt(0.0).select(weight / weight_sum, 0.0), weight_sum, lr_power }
+    }
+
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        Memory { share, .. }: Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
+        let lr = rate(h, step);
+        let pull = lr * (1.0 - h.momentum * (1.0 - share));
 
         move |x, g, state| {
             let step = g + h.weight_decay * x;
-            state.lr_power = state.lr_power.max(power);
-            let weight = growth * state.lr_power;
-            state.weight_sum = state.weight_sum + weight;
-            let share = state.weight_sum.gt(0.0).select(weight / state.weight_sum, 0.0);
-            let pull = lr * (L::from(1.0) - h.momentum * (L::from(1.0) - share));
             let new = x + share * (state.z - x) - pull * step;
             state.z = state.z - lr * step;
             new
@@ -83,7 +111,7 @@ impl Elementwise for SchedulefreeSgd {
 }
 
 register!(
-    Elementwise SchedulefreeSgd, "schedulefree-sgd",
+    Remembering SchedulefreeSgd, "schedulefree-sgd",
     summary = "gradient descent with an average in place of a schedule",
     paper = "arXiv 2405.15682"
 );

@@ -6,8 +6,8 @@
 //! η ← lr/(1 + λ·lr·t)^α,   μ ← 1/max(1, t − t0)         (for the next step; η starts at lr)
 //! ```
 //! Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"; as `torch.optim.ASGD`, which trains x
-//! and only keeps a: training and evaluation are at x here, too. torch holds η in f32, also for f64 parameters; here it is
-//! rounded alike. η is one number per tensor; it is kept per element.
+//! and only keeps a: training and evaluation are at x here, too. η is one number per tensor; torch holds it in f32, also
+//! for f64 parameters, and it is rounded alike here.
 
 use sdk::*;
 
@@ -24,10 +24,16 @@ pub struct Hyper<T> {
     weight_decay: T,
 }
 
-/// Its state: a, η.
+/// Its state: a.
 #[derive(Record)]
 pub struct State<T> {
     ax: T,
+}
+
+/// What it keeps of each tensor: the η of the last step, and of the coming one.
+#[derive(Record)]
+pub struct Memory<T> {
+    used_eta: T,
     eta: T,
 }
 
@@ -37,9 +43,11 @@ fn in_f32<L: Lane>(x: Scalar<L>) -> Scalar<L> {
     wide - (wide - x)
 }
 
-impl Elementwise for Asgd {
+impl Remembering for Asgd {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Nothing<T>;
+    type Memory<T: Copy> = Memory<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper {
@@ -52,30 +60,46 @@ impl Elementwise for Asgd {
     }
 
     fn state(_: &Hyper<f64>) -> State<Slot> {
-        State { ax: Slot::zeros().value_degree(1), eta: Slot::zeros() }
+        State { ax: Slot::zeros().value_degree(1) }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+    fn memory(_: &Hyper<f64>) -> Memory<Slot> {
+        Memory { used_eta: Slot::zeros(), eta: Slot::zeros() }
+    }
+
+    fn advance<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        _: Nothing<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
+    ) -> Memory<Scalar<L>> {
         let first = Scalar::from(1.5).gt(step.t);
-        let share = 1.0 / (step.t - 1.0 - h.t0).max(1.0);
-        let share = first.select(1.0, share);
-        let next = in_f32(h.lr / (1.0 + h.lambd * h.lr * step.t).pow(h.alpha));
-        let start = in_f32(h.lr);
+        Memory {
+            used_eta: first.select(in_f32(h.lr), memory.eta),
+            eta: in_f32(h.lr / (1.0 + h.lambd * h.lr * step.t).pow(h.alpha)),
+        }
+    }
+
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        Memory { used_eta, .. }: Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
+        let first = Scalar::from(1.5).gt(step.t);
+        let share = first.select(1.0, 1.0 / (step.t - 1.0 - h.t0).max(1.0));
+        let keep = 1.0 - h.lambd * used_eta;
 
         move |x, g, state| {
             let g = g + h.weight_decay * x;
-
-            let eta = first.choose(start, state.eta);
-            let new = x * (L::from(1.0) - h.lambd * eta) - eta * g;
+            let new = x * keep - used_eta * g;
             state.ax = state.ax + (new - state.ax) * share;
-            state.eta = L::from(next);
             new
         }
     }
 }
 
 register!(
-    Elementwise Asgd, "asgd",
+    Remembering Asgd, "asgd",
     summary = "gradient descent with a falling rate and an average",
     paper = "https://doi.org/10.1137/0330046"
 );

@@ -6,8 +6,8 @@
 //! m ← β₁·m + a·d   (first step: m = d),   a = 1 − β₁ (grad_averaging) or 1,   x ← x − lr·m
 //! ```
 //! Ginsburg et al. 2019, "Stochastic Gradient Methods with Layer-wise Adaptive Moments", arXiv 1905.11286, Algorithm 1; as
-//! pytorch_optimizer. With weight_decouple the parameter decays by lr·weight_decay before. v is one number per tensor; it
-//! is kept per element. The sum is over the tensor.
+//! pytorch_optimizer. With weight_decouple the parameter decays by lr·weight_decay before. v is one
+//! number per tensor, and the sum is over it.
 
 use sdk::*;
 
@@ -26,10 +26,15 @@ pub struct Hyper<T> {
     eps: T,
 }
 
-/// Its state: m, v.
+/// Its state: m.
 #[derive(Record)]
 pub struct State<T> {
     moments: T,
+}
+
+/// What it keeps of each tensor: v.
+#[derive(Record)]
+pub struct Memory<T> {
     grads_ema: T,
 }
 
@@ -39,10 +44,11 @@ pub struct Sums<T> {
     squares: T,
 }
 
-impl Reducing for Novograd {
+impl Remembering for Novograd {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
     type Sums<T: Copy> = Sums<T>;
+    type Memory<T: Copy> = Memory<T>;
 
     fn hyper() -> Hyper<Knob> {
         Hyper {
@@ -57,26 +63,40 @@ impl Reducing for Novograd {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State { moments: Slot::zeros().mixed().decay(h.beta1), grads_ema: Slot::zeros().degree(2).mixed() }
+        State { moments: Slot::zeros().mixed().decay(h.beta1) }
     }
 
-    fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
-        move |x, g, _| {
-            let _ = x;
-            Sums { squares: g * g }
-        }
+    fn memory(_: &Hyper<f64>) -> Memory<Slot> {
+        Memory { grads_ema: Slot::zeros().degree(2).mixed() }
     }
 
-    fn update<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>, sums: Sums<Scalar<L>>) -> impl Fn(L, L, &mut State<L>) -> L {
+    fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>, _: Memory<Scalar<L>>) -> impl Fn(L, L, State<L>) -> Sums<L> {
+        |_, g, _| Sums { squares: g * g }
+    }
+
+    fn advance<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        sums: Sums<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
+    ) -> Memory<Scalar<L>> {
+        let first = Scalar::from(1.5).gt(step.t);
+        let later = h.beta2 * memory.grads_ema + (1.0 - h.beta2) * sums.squares;
+        Memory { grads_ema: first.select(sums.squares, later) }
+    }
+
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        step: Step<L>,
+        Memory { grads_ema }: Memory<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
         let keep = 1.0 - h.lr * h.weight_decay;
-
+        let norm = grads_ema.sqrt() + h.eps;
         let first = Scalar::from(1.5).gt(step.t);
         let weight = if h.grad_averaging.is_on() { 1.0 - h.beta1 } else { Scalar::from(1.0) };
 
         move |x, g, state| {
-            let norm = first.choose(sums.squares, h.beta2 * state.grads_ema + (1.0 - h.beta2) * sums.squares);
-            state.grads_ema = norm;
-            let direction = g / (norm.sqrt() + h.eps);
+            let direction = g / L::from(norm);
             let (x, direction) =
                 if h.weight_decouple.is_on() { (x * keep, direction) } else { (x, direction + h.weight_decay * x) };
             state.moments = first.choose(direction, h.beta1 * state.moments + weight * direction);
@@ -86,7 +106,7 @@ impl Reducing for Novograd {
 }
 
 register!(
-    Reducing Novograd, "novograd",
+    Remembering Novograd, "novograd",
     summary = "momentum of gradients over their running norm",
     paper = "arXiv 1905.11286"
 );

@@ -10,8 +10,8 @@ use core::ptr::NonNull;
 use super::TableHeader;
 use super::host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 use super::plugin_tables::{
-    ArchOpTable, EvaluationTable, OptimizerTable, PassesTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable,
-    SumsTable,
+    ArchOpTable, EvaluationTable, MemoryTable, OptimizerTable, PassesTable, PluginCoreTable, ProjectionTable,
+    RuleTable, SlotsTable, SumsTable,
 };
 
 /// A table with an id.
@@ -41,6 +41,7 @@ tables!(
     PluginCoreTable = "plugin.core/1",
     RuleTable = "plugin.rule/1" before narrow,
     SumsTable = "plugin.sums/1" before measure_f32_narrow,
+    MemoryTable = "plugin.memory/1",
     EvaluationTable = "plugin.evaluation/1" before prepare_f32_narrow,
     SlotsTable = "plugin.slots/1",
     OptimizerTable = "plugin.optimizer/1" before narrow,

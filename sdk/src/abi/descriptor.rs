@@ -51,9 +51,11 @@ pub struct HyperDescriptor {
 pub struct SlotDescriptor {
     /// Its name, part of the key under which it is saved: `<parameter>/<slot>`.
     pub name: RString,
-    /// Its place in the rule's state record; slots that are switched off are not listed.
+    /// Its place in the rule's state record; slots that are switched off are not listed. From 8 on: its place in the record
+    /// of the numbers that a rule over elements keeps per tensor.
     pub index: u32,
-    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar; 256 + n is a square matrix `[n, n]`.
+    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar, 6 a number of a rule over elements, which is one f64 in
+    /// main memory; 256 + n is a square matrix `[n, n]`.
     pub shape_kind: u32,
     /// 0 zeros, 1 `fill`, 2 a copy of the parameter.
     pub start: u32,

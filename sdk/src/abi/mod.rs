@@ -22,8 +22,9 @@ pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 pub use pass::{PassBlock, PassCall};
 pub use plugin_tables::{
-    ArchOpTable, EvaluationTable, KernelCall, MeasureCall, NarrowEntry, NarrowKernel, NarrowMeasure, OptimizerCall,
-    OptimizerTable, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
+    ArchOpTable, EvaluationTable, KernelCall, MeasureCall, MemoryTable, NarrowEntry, NarrowKernel, NarrowMeasure,
+    OptimizerCall, OptimizerTable, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable,
+    SlotsTable, SumsTable,
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 
@@ -31,7 +32,7 @@ pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 /// incompatible version of the package that defines them.
 pub const MAJOR: u32 = 1;
 /// Raised when a table gains a function or an id appears. A plugin requires the minor of what it uses, not this one.
-pub const MINOR: u32 = 3;
+pub const MINOR: u32 = 4;
 
 /// What a plugin requires of every host. A host that lacks a table which a label runs by refuses that label alone.
 pub const REQUIRED_MINOR: u32 = 0;

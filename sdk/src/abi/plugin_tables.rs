@@ -82,7 +82,8 @@ pub struct SumsTable {
     pub scope: extern "C" fn() -> u32,
     /// Names of the sums. Any thread.
     pub names: extern "C" fn() -> RVec<RString>,
-    /// Names of the memory, with its values before the first step. How it moves on, the recorded rule says. Any thread.
+    /// Names of the memory that all tensors share, with its values before the first step. How it moves on, the recorded
+    /// rule says. Any thread.
     pub memory: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<Tuple2<RString, f64>>, RString>,
     /// Sums of one chunk, all tensors f32. Worker threads; pure, calls no table, allocates nothing.
     pub measure_f32: unsafe extern "C" fn(call: *const MeasureCall) -> u32,
@@ -94,6 +95,20 @@ pub struct SumsTable {
     pub measure_f32_narrow: Option<NarrowMeasure>,
     /// Since 1.2. As `measure_bf16`, with the slots of the bits `narrow` in bf16.
     pub measure_bf16_narrow: Option<NarrowMeasure>,
+}
+
+/// `plugin.memory/1`, per label, beside [`RuleTable`] and [`SumsTable`]: a rule that keeps numbers per tensor. A host that
+/// does not know this table refuses the label.
+///
+/// The numbers stand where [`KernelCall::step`] has the memory, and move on as the recorded rule says; its sums are those of
+/// each tensor.
+#[repr(C)]
+pub struct MemoryTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// The numbers for these hyper-parameters: slots of shape kind [`NUMBER`](crate::NUMBER) with an index from
+    /// [`FIRST_NUMBER`](crate::FIRST_NUMBER) on. Any thread.
+    pub numbers: extern "C" fn(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString>,
 }
 
 /// One chunk to be measured. It begins at a multiple of [`BLOCK`](crate::cpu::BLOCK) elements of its tensor.

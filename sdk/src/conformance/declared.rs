@@ -9,7 +9,7 @@ use super::subject::{Snapshot, Start, Subject, Way, formats};
 use super::trajectory::Trajectory;
 use super::verdict::{Outcome, Trouble};
 use crate::abi::SlotDescriptor;
-use crate::{Dtype, SQUARE};
+use crate::{Dtype, NUMBER, SQUARE};
 
 const SEED: u64 = 37;
 /// Steps in which a hyper-parameter must show: beyond warm-ups and intervals of a dozen steps.
@@ -89,7 +89,7 @@ pub fn state_bytes(subject: &dyn Subject) -> Result<Outcome, Trouble> {
             let mut declared = 0;
             for shape in &shapes {
                 let narrow = subject.narrow(hyper, shape)?;
-                let bytes = |slot: &SlotDescriptor| width(way.slot(narrow, slot.index)) as u64 * elements(slot, shape);
+                let bytes = |slot: &SlotDescriptor| width(way.slot(narrow, slot)) as u64 * elements(slot, shape);
                 declared += subject.slots(hyper, shape)?.iter().map(bytes).sum::<u64>();
             }
             let start: Vec<(&[i64], f64)> = shapes.iter().map(|shape| (*shape, 1.0)).collect();
@@ -116,7 +116,7 @@ fn elements(slot: &SlotDescriptor, shape: &[i64]) -> u64 {
         2 => leading * c,
         3 => leading * r * r,
         4 => leading * c * c,
-        5 => 1,
+        5 | NUMBER => 1,
         square => u64::from(square.saturating_sub(SQUARE)).pow(2),
     }
 }

@@ -4,10 +4,10 @@
 use super::numbers::{numel, rounded};
 use super::subject::{Run, Snapshot, Start, Subject, Way};
 use super::verdict::Trouble;
-use crate::Dtype;
 use crate::abi::{Descriptor, SlotDescriptor};
 use crate::cpu::{from_bf16, rows_of, sum, to_bf16};
 use crate::tape::{self, Node};
+use crate::{Dtype, NUMBER};
 
 /// A subject's expression.
 pub struct Interpreted<'s> {
@@ -50,15 +50,15 @@ impl Subject for Interpreted<'_> {
         let nodes = self.of.record(hyper)?.ok_or_else(|| Trouble::error("there is no expression"))?;
         let mut parameters = Vec::new();
         for start in start {
-            let slots = self.of.slots(hyper, &start.shape)?;
+            let (slots, memory) = parted(self.of.slots(hyper, &start.shape)?);
             let places = slots.iter().map(|slot| slot.index as usize + 1).max().unwrap_or(0);
             let narrow = if way.narrow { self.of.narrow(hyper, &start.shape)? } else { 0 };
             let mut state = vec![vec![0.0; numel(&start.shape)]; places];
             for slot in &slots {
-                let fresh = fresh(slot, start).into_iter().map(|value| rounded(value, way.slot(narrow, slot.index)));
+                let fresh = fresh(slot, start).into_iter().map(|value| rounded(value, way.slot(narrow, slot)));
                 state[slot.index as usize] = fresh.collect();
             }
-            parameters.push(Parameter { x: start.values.clone(), state, slots, narrow, count: 0 });
+            parameters.push(Parameter { x: start.values.clone(), state, slots, memory, narrow, count: 0 });
         }
         let memory = self.of.memory(hyper)?;
         let over_all = self.of.sums_over_all();
@@ -78,10 +78,21 @@ pub(super) fn fresh(slot: &SlotDescriptor, start: &Start) -> Vec<f64> {
     }
 }
 
+/// Numbers that are kept of one parameter, each with its name.
+pub(super) type Memory = Vec<(String, f64)>;
+
+/// The slots of a parameter, and its numbers before the first step.
+pub(super) fn parted(slots: Vec<SlotDescriptor>) -> (Vec<SlotDescriptor>, Memory) {
+    let (numbers, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| slot.shape_kind == NUMBER);
+    let start = |number: &SlotDescriptor| if number.start == 1 { number.fill } else { 0.0 };
+    (slots, numbers.iter().map(|number| (number.name.to_string(), start(number))).collect())
+}
+
 struct Parameter {
     x: Vec<f64>,
     state: Vec<Vec<f64>>,
     slots: Vec<SlotDescriptor>,
+    memory: Memory,
     /// Slots in bf16, as bits.
     narrow: u64,
     count: u64,
@@ -99,7 +110,7 @@ struct Interpretation {
 impl Interpretation {
     /// The sums of one parameter.
     fn sums(&self, parameter: &Parameter, g: &[f64], step: &[f64]) -> Vec<f64> {
-        let numbers = self.numbers(step, &[]);
+        let numbers = self.numbers(parameter, step, &[]);
         let scalars = tape::scalars(&self.nodes, &self.hyper, &numbers);
         let mut columns: Vec<Vec<f64>> = Vec::new();
         for (i, g) in g.iter().enumerate() {
@@ -118,11 +129,12 @@ impl Interpretation {
     }
 
     /// t, numel, grad_norm, sums, memory.
-    fn numbers(&self, step: &[f64], sums: &[f64]) -> Vec<f64> {
+    fn numbers(&self, parameter: &Parameter, step: &[f64], sums: &[f64]) -> Vec<f64> {
         let count = self.nodes.iter().filter(|node| node.operation() == Some(tape::Op::OutSum)).count();
         let mut numbers = step.to_vec();
         numbers.extend((0..count).map(|k| sums.get(k).copied().unwrap_or(0.0)));
         numbers.extend(&self.memory);
+        numbers.extend(parameter.memory.iter().map(|(_, value)| value));
         numbers
     }
 }
@@ -141,13 +153,22 @@ impl Run for Interpretation {
                 total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
             }
             let numel = self.parameters[0].x.len() as f64;
-            let known = self.numbers(&[(self.parameters[0].count + 1) as f64, numel, norm], &total);
+            let known =
+                self.numbers(&self.parameters[0], &[(self.parameters[0].count + 1) as f64, numel, norm], &total);
             self.memory = tape::advanced(&self.nodes, &tape::scalars(&self.nodes, &self.hyper, &known));
             sums.iter_mut().for_each(Vec::clear);
         }
         for index in 0..self.parameters.len() {
-            let numbers = self.numbers(&step(&self.parameters[index]), &sums[index]);
-            let scalars = tape::scalars(&self.nodes, &self.hyper, &numbers);
+            let known = |all: &Self| {
+                let parameter = &all.parameters[index];
+                tape::scalars(&all.nodes, &all.hyper, &all.numbers(parameter, &step(parameter), &sums[index]))
+            };
+            if !self.parameters[index].memory.is_empty() {
+                let advanced = tape::advanced(&self.nodes, &known(self));
+                let memory = &mut self.parameters[index].memory;
+                memory.iter_mut().zip(advanced).for_each(|((_, number), new)| *number = new);
+            }
+            let scalars = known(self);
             let (nodes, dtype, parameter) = (&self.nodes, self.dtype, &mut self.parameters[index]);
             for (i, g) in grads[index].iter().enumerate() {
                 let old: Vec<f64> = parameter.state.iter().map(|slot| slot[i]).collect();
@@ -167,7 +188,8 @@ impl Run for Interpretation {
     fn snapshot(&self) -> Snapshot {
         let named = |parameter: &Parameter| -> Vec<(String, Vec<f64>)> {
             let slots = parameter.slots.iter();
-            slots.map(|slot| (slot.name.to_string(), parameter.state[slot.index as usize].clone())).collect()
+            let slots = slots.map(|slot| (slot.name.to_string(), parameter.state[slot.index as usize].clone()));
+            slots.chain(parameter.memory.iter().map(|(name, number)| (name.clone(), vec![*number]))).collect()
         };
         Snapshot {
             parameters: self.parameters.iter().map(|parameter| parameter.x.clone()).collect(),

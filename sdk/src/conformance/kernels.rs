@@ -4,12 +4,13 @@
 
 use core::ptr::null_mut;
 
-use super::interpreted::fresh;
+use super::interpreted::{Memory, fresh, parted};
 use super::numbers::{Numbers, numel};
 use super::subject::{Run, Snapshot, Start, Subject, Way};
 use super::verdict::Trouble;
 use crate::abi::{
-    Descriptor, KernelCall, MeasureCall, NarrowKernel, OK, RuleTable, SlotDescriptor, SumsTable, TableHeader,
+    Descriptor, KernelCall, MeasureCall, MemoryTable, NarrowKernel, OK, RuleTable, SlotDescriptor, SumsTable,
+    TableHeader,
 };
 use crate::cpu::{self, from_bf16, to_bf16};
 use crate::export::Entry;
@@ -25,6 +26,7 @@ pub struct Kernels {
     descriptor: Descriptor,
     rule: &'static RuleTable,
     sums: Option<&'static SumsTable>,
+    memory: Option<&'static MemoryTable>,
 }
 
 impl Kernels {
@@ -38,12 +40,14 @@ impl Kernels {
         let rule = unsafe { found::<RuleTable>(entry.find("plugin.rule/1")) };
         // SAFETY: as above.
         let sums = unsafe { found::<SumsTable>(entry.find("plugin.sums/1")) };
-        Ok(rule.map(|rule| Kernels { descriptor, rule, sums }))
+        // SAFETY: as above.
+        let memory = unsafe { found::<MemoryTable>(entry.find("plugin.memory/1")) };
+        Ok(rule.map(|rule| Kernels { descriptor, rule, sums, memory }))
     }
 
     /// With other tables, such as those of a library that a test opened.
     pub fn with(descriptor: Descriptor, rule: &'static RuleTable, sums: Option<&'static SumsTable>) -> Kernels {
-        Kernels { descriptor, rule, sums }
+        Kernels { descriptor, rule, sums, memory: None }
     }
 }
 
@@ -66,7 +70,11 @@ impl Subject for Kernels {
         true
     }
     fn slots(&self, hyper: &[f64], _: &[i64]) -> Result<Vec<SlotDescriptor>, Trouble> {
-        (self.rule.slots)(hyper.into()).into_result().map(|slots| slots.into_vec()).map_err(said)
+        let mut slots = (self.rule.slots)(hyper.into()).into_result().map_err(said)?.into_vec();
+        if let Some(table) = self.memory {
+            slots.extend((table.numbers)(hyper.into()).into_result().map_err(said)?);
+        }
+        Ok(slots)
     }
     fn narrow(&self, hyper: &[f64], _: &[i64]) -> Result<u64, Trouble> {
         self.rule.narrow.map_or(Ok(0), |entry| entry(hyper.into()).into_result().map_err(said))
@@ -94,16 +102,16 @@ impl Subject for Kernels {
         let narrow = if way.narrow { self.narrow(hyper, &[])? } else { 0 };
         let mut parameters = Vec::new();
         for start in start {
-            let slots = self.slots(hyper, &start.shape)?;
+            let (slots, memory) = parted(self.slots(hyper, &start.shape)?);
             if slots.iter().any(|slot| slot.index as usize >= MOST_SLOTS || slot.shape_kind != 0) {
                 return Err(Trouble::error(
                     "a slot of a rule over elements lies beyond the eighth or has another shape",
                 ));
             }
-            let held = |slot: &SlotDescriptor| Column::of(&fresh(slot, start), way.slot(narrow, slot.index));
+            let held = |slot: &SlotDescriptor| Column::of(&fresh(slot, start), way.slot(narrow, slot));
             let state = slots.iter().map(held).collect();
             let x = Column::of(&start.values, way.dtype);
-            parameters.push(Parameter { x, state, slots, count: 0 });
+            parameters.push(Parameter { x, state, slots, memory, count: 0 });
         }
         let memory = self.memory(hyper)?;
         let count = self.sums.map_or(0, |sums| (sums.names)().len());
@@ -113,9 +121,9 @@ impl Subject for Kernels {
     fn writes_outside(&self, hyper: &[f64], shape: &[i64], way: Way) -> Result<Option<String>, Trouble> {
         let n = numel(shape);
         let start = Numbers::of(3).start(shape);
-        let slots = self.slots(hyper, shape)?;
+        let (slots, _) = parted(self.slots(hyper, shape)?);
         let narrow = if way.narrow { self.narrow(hyper, shape)? } else { 0 };
-        let held = |slot: &SlotDescriptor| Guarded::of(&fresh(slot, &start), way.slot(narrow, slot.index));
+        let held = |slot: &SlotDescriptor| Guarded::of(&fresh(slot, &start), way.slot(narrow, slot));
         let mut x = Guarded::of(&start.values, way.dtype);
         let mut g = Guarded::of(&Numbers::of(5).column(n, 1.0), way.dtype);
         let mut state: Vec<Guarded> = slots.iter().map(held).collect();
@@ -302,6 +310,7 @@ struct Parameter {
     x: Column,
     state: Vec<Column>,
     slots: Vec<SlotDescriptor>,
+    memory: Memory,
     count: u64,
 }
 
@@ -318,9 +327,10 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    fn numbers(&self, step: [f64; 3], sums: &[f64]) -> Vec<f64> {
+    fn numbers(&self, index: usize, step: [f64; 3], sums: &[f64]) -> Vec<f64> {
         let sums = (0..self.count).map(|k| sums.get(k).copied().unwrap_or(0.0));
-        step.into_iter().chain(sums).chain(self.memory.iter().copied()).collect()
+        let own = self.parameters[index].memory.iter().map(|(_, number)| *number);
+        step.into_iter().chain(sums).chain(self.memory.iter().copied()).chain(own).collect()
     }
 
     /// The sums of one parameter, chunk by chunk.
@@ -333,7 +343,7 @@ impl Steps<'_> {
         };
         let (narrow, absent) = (self.narrow, || Trouble::error("it has no measuring kernel for state in bf16"));
         let narrowed = if narrow != 0 { Some(narrowed.ok_or_else(absent)?) } else { None };
-        let numbers = self.numbers(step, &[]);
+        let numbers = self.numbers(index, step, &[]);
         let chunk = self.way.chunk.next_multiple_of(cpu::BLOCK);
         let parameter = &mut self.parameters[index];
         let numel = parameter.x.values().len();
@@ -384,11 +394,17 @@ impl Run for Steps<'_> {
                 total.iter_mut().zip(sums.iter()).for_each(|(total, sum)| *total += sum);
                 sums.clear();
             }
-            let known = self.numbers(steps[0], &total);
+            let known = self.numbers(0, steps[0], &total);
             self.memory = tape::advanced(&self.nodes, &tape::scalars(&self.nodes, &self.hyper, &known));
         }
         for (index, g) in grads.iter_mut().enumerate() {
-            let numbers = self.numbers(steps[index], &sums[index]);
+            let mut numbers = self.numbers(index, steps[index], &sums[index]);
+            if !self.parameters[index].memory.is_empty() {
+                let advanced = tape::advanced(&self.nodes, &tape::scalars(&self.nodes, &self.hyper, &numbers));
+                let memory = &mut self.parameters[index].memory;
+                memory.iter_mut().zip(advanced).for_each(|((_, number), new)| *number = new);
+                numbers = self.numbers(index, steps[index], &sums[index]);
+            }
             let parameter = &mut self.parameters[index];
             let numel = g.values().len();
             let states: Vec<[*mut (); MOST_SLOTS]> = (0..numel)
@@ -420,7 +436,8 @@ impl Run for Steps<'_> {
     fn snapshot(&self) -> Snapshot {
         let named = |parameter: &Parameter| -> Vec<(String, Vec<f64>)> {
             let pairs = parameter.slots.iter().zip(&parameter.state);
-            pairs.map(|(slot, column)| (slot.name.to_string(), column.values())).collect()
+            let slots = pairs.map(|(slot, column)| (slot.name.to_string(), column.values()));
+            slots.chain(parameter.memory.iter().map(|(name, number)| (name.clone(), vec![*number]))).collect()
         };
         Snapshot {
             parameters: self.parameters.iter().map(|parameter| parameter.x.values()).collect(),
@@ -433,8 +450,12 @@ impl Run for Steps<'_> {
     fn resume(&mut self, from: &Snapshot) -> Result<(), Trouble> {
         for (index, parameter) in self.parameters.iter_mut().enumerate() {
             parameter.x = Column::of(&from.parameters[index], parameter.x.dtype);
-            for (column, (_, values)) in parameter.state.iter_mut().zip(&from.slots[index]) {
+            let mut saved = from.slots[index].iter();
+            for (column, (_, values)) in parameter.state.iter_mut().zip(&mut saved) {
                 *column = Column::of(values, column.dtype);
+            }
+            for ((_, number), (_, values)) in parameter.memory.iter_mut().zip(saved) {
+                *number = values[0];
             }
             parameter.count = from.counts[index];
         }
@@ -443,7 +464,11 @@ impl Run for Steps<'_> {
     }
 
     fn state_bytes(&self) -> u64 {
-        self.parameters.iter().flat_map(|parameter| &parameter.state).map(|column| column.bytes.len() as u64).sum()
+        let of = |parameter: &Parameter| {
+            let columns = parameter.state.iter().map(|column| column.bytes.len());
+            columns.sum::<usize>() + size_of::<f64>() * parameter.memory.len()
+        };
+        self.parameters.iter().map(|parameter| of(parameter) as u64).sum()
     }
 
     fn changed_form(&self) -> Option<String> {

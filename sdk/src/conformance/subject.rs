@@ -6,7 +6,7 @@ use super::verdict::Trouble;
 use crate::abi::{Descriptor, HyperDescriptor, SlotDescriptor};
 use crate::cpu::Isa;
 use crate::tape::Node;
-use crate::{Device, Dtype};
+use crate::{Device, Dtype, NUMBER};
 
 /// A parameter before the first step. Numbers travel as f64, which holds those of every element type.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,10 +48,11 @@ impl Way {
     }
 
     /// The element type of a slot; `narrow` as [`Subject::narrow`].
-    pub(super) fn slot(self, narrow: u64, index: u32) -> Dtype {
+    pub(super) fn slot(self, narrow: u64, slot: &SlotDescriptor) -> Dtype {
         match self.dtype {
+            _ if slot.shape_kind == NUMBER => Dtype::F64,
             Dtype::F64 => Dtype::F64,
-            _ if self.narrow && narrow >> index & 1 != 0 => Dtype::Bf16,
+            _ if self.narrow && narrow >> slot.index & 1 != 0 => Dtype::Bf16,
             _ => Dtype::F32,
         }
     }
@@ -79,7 +80,7 @@ pub fn formats(subject: &dyn Subject, hyper: &[f64]) -> Result<Vec<Way>, Trouble
 pub struct Snapshot {
     /// Every parameter's elements.
     pub parameters: Vec<Vec<f64>>,
-    /// Every parameter's slots: name and elements.
+    /// Every parameter's slots and numbers: name and elements.
     pub slots: Vec<Vec<(String, Vec<f64>)>>,
     /// The memory of a rule that sums over all tensors.
     pub memory: Vec<f64>,
@@ -95,7 +96,7 @@ pub trait Subject {
     /// Whether it takes parameters of this shape.
     fn accepts(&self, shape: &[i64]) -> bool;
 
-    /// State slots of a parameter of this shape.
+    /// State slots of a parameter of this shape, and the numbers that are kept of it.
     ///
     /// # Errors
     /// The plugin's.
@@ -114,7 +115,7 @@ pub trait Subject {
     /// The plugin's.
     fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Trouble>;
 
-    /// The memory before the first step, by index; empty where it has none.
+    /// The memory of a rule that sums over all tensors before the first step, by index; empty where it has none.
     ///
     /// # Errors
     /// The plugin's.

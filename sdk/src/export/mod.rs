@@ -24,7 +24,7 @@ pub use optimizer::optimizer;
 pub(crate) use pass::run as run_pass;
 pub use projection::projection;
 pub use root::root;
-pub use rule::{elementwise, global, reducing};
+pub use rule::{elementwise, global, reducing, remembering};
 
 /// Puts one label on the list of the library's plugin: kind, type, label, one line, and where the method comes from.
 ///
@@ -36,7 +36,7 @@ pub use rule::{elementwise, global, reducing};
 /// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`. The checks that may have exceptions are
 /// `lr = 0` and `zero gradient` of conformance, `lr doubled` and `schedule changed` of `host preflight`.
 ///
-/// The kinds are the traits: `Elementwise`, `Reducing`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
+/// The kinds are the traits: `Elementwise`, `Reducing`, `Remembering`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
 #[macro_export]
 macro_rules! register {
     (
@@ -50,6 +50,12 @@ macro_rules! register {
         $(, except = [$($except:literal),+ $(,)?])? $(,)?
     ) => {
         $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+    };
+    (
+        Remembering $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
+        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+    ) => {
+        $crate::register!(@ $crate::export::remembering::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
     };
     (
         Global $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal

@@ -1,4 +1,5 @@
-//! Rules over elements behind C entries: `plugin.rule/1`, with `plugin.sums/1` and `plugin.evaluation/1` beside it.
+//! Rules over elements behind C entries: `plugin.rule/1`, with `plugin.sums/1`, `plugin.memory/1` and `plugin.evaluation/1`
+//! beside it.
 
 use core::ptr;
 
@@ -8,27 +9,37 @@ use super::call::sized;
 use super::core_table::header;
 use super::entry::{Entry, Fact, of_slots};
 use super::guard;
-use crate::abi::{EvaluationTable, KernelCall, MeasureCall, RuleTable, SlotDescriptor, SumsTable, Table, TableHeader};
+use crate::abi::{
+    EvaluationTable, KernelCall, MeasureCall, MemoryTable, RuleTable, SlotDescriptor, SumsTable, Table, TableHeader,
+};
 use crate::cpu::{self, Brain, Double, Single, Storage};
 use crate::hyper::{numbers, schema};
 use crate::record::values;
-use crate::rule::{ElementwiseKernel, EvalKernel, GlobalKernel, Kernel, ReducingKernel};
+use crate::rule::{ElementwiseKernel, EvalKernel, GlobalKernel, Kernel, ReducingKernel, RememberingKernel};
 use crate::tape::{self, Node};
-use crate::{Elementwise, Error, Global, Record, Reducing, Result, Slot, state};
+use crate::{Elementwise, Error, Global, Record, Reducing, Remembering, Result, Slot, state};
 
 /// The entry of an elementwise rule.
 pub const fn elementwise<R: Elementwise>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
-    let entry = entry::<ElementwiseKernel<R>>(label, summary, paper);
-    if !R::PREPARES_FOR_EVAL {
-        return entry;
-    }
-    let also: fn(&str) -> _ = |id| if id == EvaluationTable::ID { evaluation_table::<R>() } else { ptr::null() };
-    Entry { also, facts: || with_evaluation(facts::<ElementwiseKernel<R>>()?), ..entry }
+    let also: fn(&str) -> _ = evaluation::<ElementwiseKernel<R>>;
+    Entry { also, ..entry::<ElementwiseKernel<R>>(label, summary, paper) }
 }
 
 /// The entry of a rule that sums over each tensor.
 pub const fn reducing<R: Reducing>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
     summing::<ReducingKernel<R>>(label, summary, paper)
+}
+
+/// The entry of a rule that keeps numbers per tensor. A host that does not know them must not run the rule: it is told of
+/// another table.
+pub const fn remembering<R: Remembering>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    let also: fn(&str) -> _ = |id| match id {
+        RuleTable::ID => table::<RememberingKernel<R>>(),
+        SumsTable::ID => sums_table::<RememberingKernel<R>>(),
+        id => evaluation::<RememberingKernel<R>>(id),
+    };
+    let entry = entry::<RememberingKernel<R>>(label, summary, paper);
+    Entry { id: MemoryTable::ID, table: memory_table::<RememberingKernel<R>>, also, ..entry }
 }
 
 /// The entry of a rule that sums over all tensors.
@@ -91,7 +102,17 @@ fn sums_table<R: Kernel>() -> *const TableHeader {
     (&raw const *table).cast()
 }
 
-fn evaluation_table<R: Elementwise>() -> *const TableHeader {
+fn memory_table<R: Kernel>() -> *const TableHeader {
+    let table: &'static MemoryTable =
+        const { &MemoryTable { header: header::<MemoryTable>(), numbers: numbers_of::<R> } };
+    (&raw const *table).cast()
+}
+
+/// The table of the weights to evaluate at, where it is asked for and there is one.
+fn evaluation<R: Kernel>(id: &str) -> *const TableHeader {
+    if !R::PREPARES_FOR_EVAL || id != EvaluationTable::ID {
+        return ptr::null();
+    }
     let table: &'static EvaluationTable = const {
         &EvaluationTable {
             header: header::<EvaluationTable>(),
@@ -112,11 +133,10 @@ fn facts<R: Kernel>() -> Result<Vec<Fact>> {
     let nodes = recorded::<R>(&defaults)?;
     let mut facts = vec![("portable", tape::portable(&nodes).to_string())];
     facts.extend(of_slots(&R::state(&numbers(&defaults)?)));
-    Ok(facts)
-}
-
-fn with_evaluation(mut facts: Vec<Fact>) -> Result<Vec<Fact>> {
-    facts.push(("prepare_for_eval", "true".to_string()));
+    facts.extend(of_slots(&R::memory(&numbers(&defaults)?)));
+    if R::PREPARES_FOR_EVAL {
+        facts.push(("prepare_for_eval", "true".to_string()));
+    }
     Ok(facts)
 }
 
@@ -172,9 +192,16 @@ extern "C" fn names<R: Kernel>() -> RVec<RString> {
     <R::Sums<f64> as Record<f64>>::NAMES.iter().map(|&name| name.into()).collect()
 }
 
+extern "C" fn numbers_of<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<SlotDescriptor>, RString> {
+    guard::value(|| Ok(state::numbers(&R::memory(&numbers(&hyper)?))?.into()))
+}
+
 extern "C" fn memory<R: Kernel>(hyper: RSlice<'_, f64>) -> RResult<RVec<Tuple2<RString, f64>>, RString> {
     guard::value(|| {
-        let start = values(&R::memory(&numbers(&hyper)?));
+        if !R::GLOBAL {
+            return Ok(RVec::new());
+        }
+        let start = state::starts(&R::memory(&numbers(&hyper)?));
         let names = <R::Memory<f64> as Record<f64>>::NAMES.iter();
         Ok(names.zip(start).map(|(&name, number)| Tuple2(name.into(), number)).collect())
     })

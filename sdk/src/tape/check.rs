@@ -3,6 +3,7 @@
 
 use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
+use crate::state::NUMBER;
 use crate::{Error, Per, Result};
 
 /// Most sums, and most numbers of memory.
@@ -15,6 +16,8 @@ const MOST_NUMBERS: usize = 8;
 /// what is declared, results that are not exactly the parameter and each slot once, or sums and memory that follow from
 /// themselves.
 pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<()> {
+    // Numbers per tensor are memory to a tape.
+    let (numbers, slots): (Vec<&SlotDescriptor>, Vec<_>) = slots.iter().partition(|slot| slot.shape_kind == NUMBER);
     let is_slot = |bits: u64| slots.iter().any(|slot| u64::from(slot.index) == bits);
     let stored = |op: Op| -> Vec<u64> {
         nodes.iter().filter(|node| node.operation() == Some(op)).map(|node| node.bits).collect()
@@ -62,6 +65,10 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
                 stored.len()
             )));
         }
+    }
+    if !numbers.is_empty() && numbers.len() != memory.len() {
+        let (moved, declared) = (memory.len(), numbers.len());
+        return Err(Error::new(format!("the recorded rule moves {moved} numbers on, {declared} are declared")));
     }
     if x_stored != 1 {
         return Err(Error::new(format!("the recorded rule stores the parameter {x_stored} times")));

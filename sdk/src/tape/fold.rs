@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
+use crate::state::{FIRST_NUMBER, NUMBER};
 
 /// What a node of the old tape has become.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -297,8 +298,16 @@ fn without_dead(nodes: Vec<Node>, slots: &[SlotDescriptor]) -> Folded {
         stored.map(|(node, _)| node.bits).collect()
     };
     let (sums, memory) = (stored(Op::OutSum), stored(Op::OutMemory));
-    let slots = slots.iter().filter(|slot| stored(Op::OutState).contains(&slot.index.into())).cloned().collect();
+    let state = stored(Op::OutState);
     let counted = |all: &[u64], bits: u64| all.iter().position(|known| *known == bits).unwrap_or(0) as u64;
+    let slots = slots.iter().filter_map(|slot| match (u64::from(slot.index), slot.shape_kind) {
+        (index, NUMBER) => {
+            let number = index.checked_sub(FIRST_NUMBER.into()).filter(|number| memory.contains(number))?;
+            Some(SlotDescriptor { index: FIRST_NUMBER + counted(&memory, number) as u32, ..slot.clone() })
+        }
+        (index, _) => state.contains(&index).then(|| slot.clone()),
+    });
+    let slots = slots.collect();
     let (mut kept, mut place) = (Vec::new(), vec![0; nodes.len()]);
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
         let mut node = *node;
