@@ -143,7 +143,10 @@ impl Loaded {
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record_evaluation(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
         let Some(table) = self.evaluation() else { return Ok(None) };
-        self.checked((table.record)(hyper.into()), hyper).map(Some)
+        // It moves no number on.
+        let mut slots = self.slots(hyper)?;
+        slots.retain(|slot| slot.shape_kind != sdk::NUMBER);
+        self.checked((table.record)(hyper.into()), hyper, &slots).map(Some)
     }
 
     /// Its table, where it is an optimizer over whole tensors.
@@ -346,17 +349,17 @@ impl Loaded {
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
         let Some(table) = self.rule() else { return Ok(None) };
-        self.checked((table.record)(hyper.into()), hyper).map(Some)
+        self.checked((table.record)(hyper.into()), hyper, &self.slots(hyper)?).map(Some)
     }
 
     fn checked(
         &self,
         answer: RResult<abi_stable::std_types::RVec<Node>, abi_stable::std_types::RString>,
         hyper: &[f64],
+        slots: &[SlotDescriptor],
     ) -> Result<Vec<Node>, Fault> {
-        let slots = self.slots(hyper)?;
         let nodes = self.answer(answer, "record")?.into_vec();
-        tape::check(&nodes, hyper.len(), &slots).map_err(|reason| {
+        tape::check(&nodes, hyper.len(), slots).map_err(|reason| {
             let message = format!("optimizer `{}` records something that is no rule", self.label);
             self.plugin_fault("P002", message, reason.to_string())
         })?;
