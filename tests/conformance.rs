@@ -56,6 +56,7 @@ fn every_bad_plugin_fails_its_own_check_alone() {
         "hangs 3 repeats crashed",
         "ignores 4 hyper-parameters failed",
         "misdeclares 4 degrees failed",
+        "panics-in-pass 3 repeats crashed",
         "panics-late 3 repeats crashed",
         "pretends 6 expression failed",
     ];
@@ -69,6 +70,7 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     said("exits", "exit code 0");
     said("hangs", "within 15 s");
     said("panics-late", "panicked: a long tensor");
+    said("panics-in-pass", "panicked: a large matrix");
     said("ignores", "eps");
     said("misdeclares", "buffer");
     said("creeps", "seed\":11");

@@ -24,6 +24,7 @@ use host::{
     model::{Parameter, Role},
     optim::{Optim, clip, labels_wanted},
     registry::{Catalogue, Kind, Registry},
+    rules::pass,
     tensor::bytes::from_bytes,
 };
 use safetensors::SafeTensors;
@@ -311,18 +312,32 @@ const DTYPES: [(Dtype, &str); 2] = [(Dtype::Double, "f64"), (Dtype::Float, "f32"
 fn every_optimizer_follows_its_reference() {
     // A set of someone's own may be about a few labels.
     let all = std::env::var_os("GOLDENS_DIR").is_none();
-    follow(&Goldens::open(), &Plugins::open(), all);
+    follow(&Goldens::open(), &Plugins::open(), all, |_| true);
 }
 
 #[test]
 fn every_branch_follows_its_reference() {
-    follow(&Goldens::branches(), &Plugins::open(), false);
+    follow(&Goldens::branches(), &Plugins::open(), false, |_| true);
 }
 
-/// Replays every case; with `all`, every label of the registry must have one.
-fn follow(goldens: &Goldens, plugins: &Plugins, all: bool) {
+/// What a card runs of a rule over whole tensors: its passes by their expressions.
+#[test]
+fn passes_by_their_expressions_follow_the_references() {
+    pass::by_expression(true);
+    let plugins = Plugins::open();
+    let loaded = |label: &str| plugins.of_label[label].get(Kind::Optimizer, label);
+    let by_passes = |label: &str| loaded(label).is_some_and(|loaded| loaded.alone_from().is_some());
+    for goldens in [Goldens::open(), Goldens::branches()] {
+        follow(&goldens, &plugins, false, by_passes);
+    }
+    pass::by_expression(false);
+}
+
+/// Replays every case of the labels that `taken` says; with `all`, every label of the registry must have one.
+fn follow(goldens: &Goldens, plugins: &Plugins, all: bool, taken: impl Fn(&str) -> bool) {
     let tensors = SafeTensors::deserialize(&goldens.data).unwrap();
-    let labels: BTreeSet<&str> = plugins.registry.labels(Kind::Optimizer).into_iter().collect();
+    let known: BTreeSet<&str> = plugins.registry.labels(Kind::Optimizer).into_iter().collect();
+    let labels: BTreeSet<&str> = known.iter().copied().filter(|label| taken(label)).collect();
     let mut failures = Vec::new();
     let mut replayed: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
     for case in goldens.cases.iter().filter(|case| labels.contains(case["label"].as_str().unwrap_or_default())) {
@@ -348,7 +363,7 @@ fn follow(goldens: &Goldens, plugins: &Plugins, all: bool) {
     for (label, (cases, worst)) in &replayed {
         println!("{label}: {cases} trajectories, at most {worst:.2} of the tolerance");
     }
-    for label in goldens.labels().difference(&labels) {
+    for label in goldens.labels().difference(&known) {
         failures.push(format!("{label}: not in the registry"));
     }
     if all {

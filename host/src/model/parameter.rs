@@ -50,7 +50,7 @@ pub struct Parameter {
     pub role: Role,
     /// The block it belongs to, from 0.
     pub layer: Option<usize>,
-    /// The values. Changed in place, so that clones of the handle see the change.
+    /// The values. Other handles see each change; a detached tensor or a view may be left with the values of before.
     pub tensor: Tensor,
     /// Left out of training.
     pub frozen: bool,

@@ -93,6 +93,11 @@ fn of_target(target: &Target<'_>, numbers: &[f64]) -> Result<Results, Fault> {
 
 fn evaluate(expression: &[Node], lanes: &Lanes<'_>) -> Result<Results, String> {
     let mut values: Vec<Option<Tensor>> = Vec::with_capacity(expression.len());
+    // Where each value is used last; it is let go there.
+    let mut last_use: Vec<usize> = (0..expression.len()).collect();
+    for (place, node) in expression.iter().enumerate() {
+        node.operands().for_each(|operand| last_use[operand] = place);
+    }
     let mut results = Results { x: None, state: Vec::new(), sums: Vec::new() };
     for (place, node) in expression.iter().enumerate() {
         let at = |text: String| format!("node {place}: {text}");
@@ -116,6 +121,9 @@ fn evaluate(expression: &[Node], lanes: &Lanes<'_>) -> Result<Results, String> {
             op => Some(lanes.value(op, node, &values).map_err(at)?),
         };
         values.push(value);
+        for operand in node.operands().filter(|&operand| last_use[operand] == place) {
+            values[operand] = None;
+        }
     }
     Ok(results)
 }

@@ -3,9 +3,12 @@
 //!
 //! Blocks, and the order in which their sums are added, follow from the shape alone.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use abi_stable::std_types::RSlice;
@@ -24,6 +27,17 @@ const MOST: usize = 8;
 
 /// Columns of a block where there are rows: the sums of so many columns stay in the first-level cache.
 const COLUMNS: usize = 2048;
+
+thread_local! {
+    /// Whether passes that this thread begins go by their expressions on every device.
+    static BY_EXPRESSION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on, passes that this thread begins go by their expressions also on the CPU, as they do on other devices. For
+/// tests, where there is no other device.
+pub fn by_expression(always: bool) {
+    BY_EXPRESSION.set(always);
+}
 
 /// A pass with its tensors, found to fit each other.
 pub struct Pass<'a> {
@@ -80,7 +94,7 @@ impl<'a> Pass<'a> {
     /// The pass panics, its expression is not understood, or libtorch fails.
     pub fn run(&self) -> Result<Vec<Tensor>, String> {
         match self.inputs[0].0.device() {
-            Device::Cpu => self.run_kernel(InstructionSet::detect()),
+            Device::Cpu if !BY_EXPRESSION.get() => self.run_kernel(InstructionSet::detect()),
             _ => self.interpret(),
         }
     }

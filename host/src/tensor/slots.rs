@@ -85,7 +85,7 @@ mod tests {
         }
         assert_eq!(slot_shape(&slot(256 + 5, 0, 0.0), &[3]).unwrap(), [5, 5]);
         assert!(slot_shape(&slot(1, 0, 0.0), &[3]).is_err());
-        assert!(slot_shape(&slot(6, 0, 0.0), &[3, 4]).is_err());
+        assert!(slot_shape(&slot(7, 0, 0.0), &[3, 4]).is_err());
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! ```
 //! Shazeer and Stern 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", arXiv 1804.04235, Algorithms 4
 //! and 5; as `torch.optim.Adafactor`. RMS(x) is that of before the decay. fairseq's variant, which adds its eps to g² and
-//! decays by α, is `adafactor-fairseq`; timm and pytorch_optimizer have others still.
+//! decays by α, is `adafactor-fairseq`; timm and pytorch_optimizer have others still. Where torch takes the parameter's epsilon
+//! for eps1, here it is that of the arithmetic: f32's also for bf16 parameters.
 
 use sdk::*;
 

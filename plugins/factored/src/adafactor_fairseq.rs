@@ -103,28 +103,53 @@ impl Optimizer for AdafactorFairseq {
         let beta2 = 1.0 - t.powf(h.decay_rate);
         let root = moments::advance(beta2, 0.0, &shape, [sums.row, sums.column], slots)?;
         let excess = moments::excess(g, root, f64::INFINITY, step.numel, h.clip_threshold)?;
-        // Without a first moment there is one that keeps nothing, and is summed and not looked at.
-        let averages = h.beta1 > 0.0;
-        let (exp_avg, kept) = if averages { (state.exp_avg, Per::Element) } else { (scale, Per::Parameter) };
-        let now = Now {
-            x: (x, Per::Element),
-            g: (g, Per::Element),
-            row: root.row,
-            column: root.column,
-            scale: (scale.div(excess)?, Per::Parameter),
-            decay: (scale.mul_scalar(h.weight_decay)?, Per::Parameter),
-            exp_avg: (exp_avg, kept),
-        };
-        let new = Move::run(Numbers { beta1: h.beta1 }, now, New { x: Per::Element, exp_avg: kept })?;
-        if averages {
-            state.exp_avg = new.exp_avg;
+        let (x, g) = ((x, Per::Element), (g, Per::Element));
+        let scale_of_step = (scale.div(excess)?, Per::Parameter);
+        let decay = (scale.mul_scalar(h.weight_decay)?, Per::Parameter);
+        let (row, column) = (root.row, root.column);
+        let now = Now { x, g, row, column, scale: scale_of_step, decay };
+        if h.beta1 == 0.0 {
+            return Ok(Move::run(Nothing::default(), now, New { x: Per::Element })?.x);
         }
+        let exp_avg = (state.exp_avg, Per::Element);
+        let now = NowAveraged { x, g, row, column, scale: scale_of_step, decay, exp_avg };
+        let kept = NewAveraged { x: Per::Element, exp_avg: Per::Element };
+        let new = MoveAveraged::run(Numbers { beta1: h.beta1 }, now, kept)?;
+        state.exp_avg = new.exp_avg;
         Ok(new.x)
     }
 }
 
-/// x − decay·x − m, m being the average of scale·g/√V.
+/// x − decay·x − scale·g/√V.
 struct Move;
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    row: T,
+    column: T,
+    scale: T,
+    decay: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = Nothing<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(_: Nothing<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        |Now { x, g, row, column, scale, decay }| New { x: x - decay * x - scale * (g * (row * column)) }
+    }
+}
+
+/// x − decay·x − m, m being the average of scale·g/√V.
+struct MoveAveraged;
 
 #[derive(Record)]
 struct Numbers<T> {
@@ -132,7 +157,7 @@ struct Numbers<T> {
 }
 
 #[derive(Record)]
-struct Now<T> {
+struct NowAveraged<T> {
     x: T,
     g: T,
     row: T,
@@ -143,20 +168,20 @@ struct Now<T> {
 }
 
 #[derive(Record)]
-struct New<T> {
+struct NewAveraged<T> {
     x: T,
     exp_avg: T,
 }
 
-impl Pass for Move {
+impl Pass for MoveAveraged {
     type Numbers<T: Copy> = Numbers<T>;
-    type Inputs<T: Copy> = Now<T>;
-    type Results<T: Copy> = New<T>;
+    type Inputs<T: Copy> = NowAveraged<T>;
+    type Results<T: Copy> = NewAveraged<T>;
 
-    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
-        move |Now { x, g, row, column, scale, decay, exp_avg }| {
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(NowAveraged<L>) -> NewAveraged<L> {
+        move |NowAveraged { x, g, row, column, scale, decay, exp_avg }| {
             let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * (scale * (g * (row * column)));
-            New { x: x - decay * x - exp_avg, exp_avg }
+            NewAveraged { x: x - decay * x - exp_avg, exp_avg }
         }
     }
 }

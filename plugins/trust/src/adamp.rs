@@ -81,7 +81,7 @@ impl Optimizer for AdamP {
             beta1: knob(0.9, 0.0..=1.0, "decay of the first moment"),
             beta2: knob(0.999, 0.0..=1.0, "decay of the second moment"),
             eps: knob(1e-8, 0.0..=1.0, "added to the root and to norms"),
-            weight_decay: knob(1e-2, 0.0..=10.0, "decoupled decay, times lr"),
+            weight_decay: knob(0.0, 0.0..=10.0, "decoupled decay, times lr"),
             delta: knob(0.1, 0.0..=100.0, "cosine below which weights count as scale-invariant"),
             wd_ratio: knob(0.1, 0.0..=1.0, "share of the decay for scale-invariant weights"),
             nesterov: flag(false, "look ahead along the momentum"),

@@ -1,5 +1,7 @@
 //! What crosses the boundary for one pass over tensors: `pass` of [`TensorTable`](super::TensorTable).
 
+use core::mem::offset_of;
+
 use abi_stable::std_types::{RResult, RSlice, RString, RVec};
 
 use super::host_tables::Handle;
@@ -31,6 +33,12 @@ pub struct PassCall<'a> {
     pub input_per: RSlice<'a, u32>,
     /// What each result is: kept element by element, or summed over rows, columns or parameters.
     pub result_per: RSlice<'a, u32>,
+}
+
+impl PassCall<'_> {
+    /// Bytes of the call as it was first published. None is shorter; a field behind them is read where `struct_size` says
+    /// that it is there.
+    pub const PUBLISHED: usize = offset_of!(PassCall<'_>, result_per) + size_of::<RSlice<'_, u32>>();
 }
 
 /// One block of a pass: some rows of one matrix, some columns of each. Pointers are the caller's and live for the call.

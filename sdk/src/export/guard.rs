@@ -3,8 +3,9 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi_stable::std_types::{RErr, ROk, RResult, RString};
 
@@ -18,6 +19,23 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
     /// Text of the last failure of this thread.
     static FAULT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics of guarded entries of this library, on any thread.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// A panic of an inner entry that was told as a text, going on in the outer one.
+struct Again(String);
+
+/// What `f` returns, unless an entry that it had called panicked: then that panic goes on here, whatever `f` made of it.
+pub fn as_panic<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = PANICS.load(Ordering::Relaxed);
+    let result = f();
+    if PANICS.load(Ordering::Relaxed) != before {
+        let text = result.err().map_or_else(|| "panicked".to_string(), |error| error.to_string());
+        resume_unwind(Box::new(Again(text)));
+    }
+    result
 }
 
 /// Makes panics inside guarded entries silent, and their place known. The hook is that of this library's own copy of
@@ -76,7 +94,13 @@ fn run<T>(f: impl FnOnce() -> T) -> core::result::Result<T, String> {
     // panic.
     let result = catch_unwind(AssertUnwindSafe(f));
     DEPTH.set(DEPTH.get() - 1);
-    result.map_err(|payload| format!("panicked: {} at {}", message(payload), PLACE.take()))
+    result.map_err(|payload| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        match payload.downcast::<Again>() {
+            Ok(again) => again.0,
+            Err(payload) => format!("panicked: {} at {}", message(payload), PLACE.take()),
+        }
+    })
 }
 
 fn message(payload: Box<dyn Any + Send>) -> String {
@@ -97,6 +121,7 @@ fn message(payload: Box<dyn Any + Send>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn errors_and_panics_become_a_status_and_a_text() {
@@ -111,6 +136,18 @@ mod tests {
         assert_eq!(take_fault(), format!("panicked: step 3 at {}:{line}", file!()));
         assert_eq!(status(|| std::panic::panic_any(7)), PANICKED);
         assert!(take_fault().starts_with("panicked: (no text)"));
+    }
+
+    #[test]
+    fn a_panic_on_another_thread_is_one_of_the_entry_that_waited_for_it() {
+        install_hook();
+        let inner = || {
+            let told = || (status(|| panic!("in a block")), take_fault());
+            let (_, text) = std::thread::spawn(told).join().unwrap();
+            Err::<(), _>(Error::new(text.into_string()))
+        };
+        assert_eq!(status(|| as_panic(inner).or(Ok(()))), PANICKED);
+        assert!(take_fault().starts_with("panicked: in a block at "));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub fn run<'t, P: Pass>(
         input_per: RSlice::from_slice(&input_per),
         result_per: RSlice::from_slice(&result_per),
     };
-    let tensors = Tensor::pass::<MOST>(&call)?;
+    let tensors = guard::as_panic(|| Tensor::pass::<MOST>(&call))?;
     Ok(P::Results::build(|k| tensors[k]))
 }
 

@@ -71,7 +71,7 @@ pub(super) unsafe fn compute_all(
     outs: &[Out<Handle>],
     operation: impl FnOnce(&[&Tensor]) -> Result<Vec<Tensor>, Refusal>,
 ) -> u32 {
-    contained(name, || {
+    status(name, || {
         if outs.iter().any(|out| out.is_null()) {
             return Err(format!("{name}: no place for the result"));
         }
@@ -110,7 +110,7 @@ pub(super) fn read<T>(
     question: impl FnOnce(&Tensor) -> Result<T, Refusal>,
     write: impl FnOnce(T),
 ) -> u32 {
-    contained(name, || {
+    status(name, || {
         with_call(|call| {
             let at = positions(name, &[a], |handle| call.position(handle))?[0];
             let tensor = call.tensor(at)?;
@@ -140,15 +140,20 @@ pub(super) unsafe fn read_into<T>(
 }
 
 /// Runs an entry so that neither a panic nor an error of it leaves as anything but a status.
-fn contained(name: &str, work: impl FnOnce() -> Result<(), String>) -> u32 {
+fn status(name: &str, work: impl FnOnce() -> Result<(), String>) -> u32 {
+    contained(name, work).map_or_else(|status| status, |()| OK)
+}
+
+/// What `work` makes, or the status of its error or panic, whose text is kept.
+pub(super) fn contained<T>(name: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, u32> {
     // Nothing that `work` touches is left half done by an unwind: a call's tensors are only ever appended.
     let (status, text) = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => return OK,
+        Ok(Ok(made)) => return Ok(made),
         Ok(Err(text)) => (FAILED, text),
         Err(panic) => (PANICKED, format!("{name}: the host panicked: {}", panic_text(panic.as_ref()))),
     };
     LAST_ERROR.set(text);
-    status
+    Err(status)
 }
 
 fn positions(

@@ -6,7 +6,7 @@ use sdk::{
     tape,
 };
 
-use super::entry::{Out, Refusal, compute_all, refused};
+use super::entry::{Out, Refusal, compute_all, contained, refused};
 use crate::{
     rules::pass::{Pass, expression},
     tensor::{
@@ -16,15 +16,24 @@ use crate::{
 };
 
 /// # Safety
-/// `call` is null, which is refused, or points to a call that is as long as its first field says; `outs` is null, which
-/// is refused, or has room for as many handles as the call has results.
+/// `call` is null, which is refused, or points to a call whose first field says how long it is; `outs` is null, which is
+/// refused, or has room for as many handles as the call has results.
 pub(super) unsafe extern "C" fn pass(call: *const PassCall<'_>, outs: *mut Handle) -> u32 {
     // SAFETY: not null where the size is read, which is the first field and there in every version.
-    if call.is_null() || unsafe { call.cast::<usize>().read() } < size_of::<PassCall<'_>>() {
-        return refused("pass: the call is shorter than this host knows it");
+    if call.is_null() || unsafe { call.cast::<usize>().read() } < PassCall::PUBLISHED {
+        return refused("pass: the call is shorter than it was ever published");
     }
+    // Nothing was appended since.
+    const { assert!(size_of::<PassCall<'_>>() == PassCall::PUBLISHED) };
     // SAFETY: as long as that, by the caller's contract.
     let call = unsafe { &*call };
+    // SAFETY: the caller's contract about `outs`.
+    contained("pass", || unsafe { Ok(run(call, outs)) }).unwrap_or_else(|status| status)
+}
+
+/// # Safety
+/// As [`pass`]'s of `outs`.
+unsafe fn run(call: &PassCall<'_>, outs: *mut Handle) -> u32 {
     let codes = |all: &[u32]| all.iter().map(|&code| code.into()).collect::<Vec<i64>>();
     let (input_per, result_per) = (codes(&call.input_per), codes(&call.result_per));
     // What the pass computes is asked for where it is written down; else its kernel says it all.
@@ -90,12 +99,12 @@ mod tests {
         }
         let (live, stale, mut out) = ([live], [stale], 0);
         let (good, of_stale) = (whole(&live), whole(&stale));
-        let short = PassCall { struct_size: size_of::<PassCall<'_>>() - 1, ..good };
+        let short = PassCall { struct_size: PassCall::PUBLISHED - 1, ..good };
         let rows = PassCall { inputs: live[..].into(), ..call::<Same>(&[], &[0], &[1]) };
         let place = &raw mut out;
         let table: [(*const PassCall<'_>, *mut Handle, &str); 5] = [
-            (ptr::null(), place, "the call is shorter than this host knows it"),
-            (&raw const short, place, "the call is shorter than this host knows it"),
+            (ptr::null(), place, "the call is shorter than it was ever published"),
+            (&raw const short, place, "the call is shorter than it was ever published"),
             (&raw const good, ptr::null_mut(), "no place for the result"),
             (&raw const of_stale, place, "stale tensor handle"),
             (&raw const rows, place, "rows and columns need matrices, not a batch of shape [1, 2]"),

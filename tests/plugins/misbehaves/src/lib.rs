@@ -180,6 +180,83 @@ register!(
     paper = "none: a fixture"
 );
 
+/// Elements of the largest matrix of level 3.
+const LARGE: f64 = 17.0 * 33.0;
+
+/// Gradient descent by a pass that panics at a size that one check alone uses.
+pub struct PanicsInPass;
+
+struct Descend;
+
+/// The step size, and what the pass panics at.
+#[derive(Record)]
+pub struct Numbers<T> {
+    lr: T,
+    numel: T,
+}
+
+/// What the pass reads.
+#[derive(Record)]
+pub struct Inputs<T> {
+    x: T,
+    g: T,
+}
+
+/// What the pass makes.
+#[derive(Record)]
+pub struct New<T> {
+    x: T,
+}
+
+impl Pass for Descend {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Inputs<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Inputs<L>) -> New<L> {
+        assert!(!is(n.numel, LARGE), "a large matrix");
+        move |Inputs { x, g }| New { x: x - n.lr * g }
+    }
+}
+
+impl Optimizer for PanicsInPass {
+    const BY_PASSES: bool = true;
+
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = Nothing<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> Nothing<Slot> {
+        Nothing::default()
+    }
+
+    fn accepts(_: &[i64]) -> Result<()> {
+        Ok(())
+    }
+
+    fn update<'t>(
+        h: &Hyper<f64>,
+        step: TensorStep,
+        x: Tensor<'t>,
+        g: Tensor<'t>,
+        _: &mut Nothing<Tensor<'t>>,
+    ) -> Result<Tensor<'t>> {
+        let inputs = Inputs { x: (x, Per::Element), g: (g, Per::Element) };
+        let numbers = Numbers { lr: h.lr, numel: step.numel };
+        // That it makes nothing of the failure does not make it none.
+        Ok(Descend::run(numbers, inputs, New { x: Per::Element }).map_or(x, |new| new.x))
+    }
+}
+
+register!(
+    Optimizer PanicsInPass, "panics-in-pass",
+    summary = "a fixture: a pass that panics",
+    paper = "none: a fixture"
+);
+
 /// Gradient descent with an exception that names no check.
 pub struct Excuses;
 
