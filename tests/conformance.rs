@@ -49,12 +49,15 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     let (findings, code) = check(&library("misbehaves"), &["--time-limit", "15"]);
     let expected = [
         "aborts 3 repeats crashed",
+        "blends 4 own elements failed",
+        "boasts 1 words failed",
         "climbs 5 problems failed",
         "creeps 2 lr = 0 failed",
         "excuses 1 words failed",
         "exits 3 repeats crashed",
         "hangs 3 repeats crashed",
         "ignores 4 hyper-parameters failed",
+        "leans 4 properties failed",
         "misdeclares 4 degrees failed",
         "panics-late 3 repeats crashed",
         "pretends 6 expression failed",
@@ -71,6 +74,8 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     said("panics-late", "panicked: a long tensor");
     said("ignores", "eps");
     said("misdeclares", "buffer");
+    said("leans", "sign symmetric");
+    said("blends", "buffer");
     said("creeps", "seed\":11");
 
     let table = [

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::exception;
+use super::{exception, properties};
 use super::subject::Subject;
 use super::verdict::{Outcome, Trouble};
 
@@ -42,6 +42,10 @@ pub fn words(subject: &dyn Subject) -> Result<Outcome, Trouble> {
                 "`except` names no check that has exceptions, or says no reason: {text:?}"
             )));
         }
+    }
+    if let Some(text) = properties::declared(descriptor).find(|text| !properties::PROPERTIES.contains(text)) {
+        let known = properties::PROPERTIES.join("`, `");
+        return Ok(Outcome::failed(format!("`declares` names no property: {text:?}; there are `{known}`")));
     }
     Ok(Outcome::passed(descriptor.paper.to_string()))
 }

@@ -23,6 +23,8 @@ pub struct Entry {
     pub(super) facts: fn() -> Result<Vec<Fact>>,
     /// Checks that do not apply, as `check: why`.
     pub(super) except: &'static [&'static str],
+    /// Properties that it is said to have.
+    pub(super) declares: &'static [&'static str],
 }
 
 /// Something declared: key and value.
@@ -49,6 +51,11 @@ impl Entry {
     /// With checks that do not apply.
     pub const fn except(self, except: &'static [&'static str]) -> Entry {
         Entry { except, ..self }
+    }
+
+    /// With properties that conformance checks.
+    pub const fn declares(self, declares: &'static [&'static str]) -> Entry {
+        Entry { declares, ..self }
     }
 
     /// Its table of this id; null where it has none.
@@ -84,6 +91,7 @@ impl Entry {
         ];
         let mut facts = (self.facts)().map_err(about)?;
         facts.extend(self.except.iter().map(|text| ("except", text.to_string())));
+        facts.extend(self.declares.iter().map(|text| ("declares", text.to_string())));
         Ok(Descriptor {
             label: self.label.into(),
             kind: self.kind.into(),

@@ -25,6 +25,7 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         schema: || schema(&O::hyper()),
         facts: || Ok(Vec::new()),
         except: &[],
+        declares: &[],
     }
 }
 

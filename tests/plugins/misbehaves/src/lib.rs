@@ -207,4 +207,91 @@ register!(
     except = ["everything: it is above that"]
 );
 
+/// Gradient descent that halves its steps one way, or does not, with a property declared.
+macro_rules! declaring {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $summary:literal, $property:literal) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl Elementwise for $name {
+            type Hyper<T: Copy> = Hyper<T>;
+            type State<T: Copy> = Nothing<T>;
+
+            fn hyper() -> Hyper<Knob> {
+                schema()
+            }
+
+            fn state(_: &Hyper<f64>) -> Nothing<Slot> {
+                Nothing::default()
+            }
+
+            fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
+                move |x, g, _| x - h.lr * g.max(g * 0.5)
+            }
+        }
+
+        register!(
+            Elementwise $name, $label,
+            summary = $summary,
+            paper = "none: a fixture",
+            declares = [$property]
+        );
+    };
+}
+
+declaring!(
+    /// Says that it is symmetric, and is not.
+    Leans, "leans", "a fixture: not as symmetric as declared", "sign symmetric"
+);
+
+declaring!(
+    /// Declares a property that there is not.
+    Boasts, "boasts", "a fixture: declares what is no property", "fast"
+);
+
+/// The sum of a tensor's squares.
+#[derive(Record)]
+pub struct Sums<T> {
+    g_squared: T,
+}
+
+/// Gradient descent with a slot that follows from the tensor's norm and does not say so.
+pub struct Blends;
+
+impl Reducing for Blends {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Sums<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { buffer: Slot::zeros().degree(2) }
+    }
+
+    fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
+        |_, g, _| Sums { g_squared: g * g }
+    }
+
+    fn update<L: Lane>(
+        h: Hyper<Scalar<L>>,
+        _: Step<L>,
+        sums: Sums<Scalar<L>>,
+    ) -> impl Fn(L, L, &mut State<L>) -> L {
+        let norm = sums.g_squared.sqrt();
+        move |x, g, state| {
+            state.buffer = norm * g;
+            x - h.lr * g
+        }
+    }
+}
+
+register!(
+    Reducing Blends, "blends",
+    summary = "a fixture: a slot that is mixed and does not say so",
+    paper = "none: a fixture"
+);
+
 plugin!();
