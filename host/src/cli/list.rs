@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sdk::conformance::properties;
 use serde_json::{Value, json};
 
 use super::stdout;
@@ -63,6 +64,7 @@ pub fn loaded_json(loaded: &Arc<Loaded>) -> Result<Value, Fault> {
         "aliases": loaded.entry.aliases,
         "summary": loaded.descriptor.summary.as_str(),
         "paper": loaded.descriptor.paper.as_str(),
+        "declares": properties::declared(&loaded.descriptor).collect::<Vec<_>>(),
         "formula": loaded.formula(&hyper)?,
         "portable": loaded.portable()?,
         "fingerprint": loaded.fingerprint(),

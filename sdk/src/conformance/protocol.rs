@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{exception, properties};
 use super::subject::Subject;
 use super::verdict::{Outcome, Trouble};
+use super::{exception, properties};
 
 /// Every hyper-parameter has one name, a meaning, and a default in its range.
 pub fn schema(subject: &dyn Subject) -> Result<Outcome, Trouble> {

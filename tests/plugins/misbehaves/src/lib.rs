@@ -275,11 +275,7 @@ impl Reducing for Blends {
         |_, g, _| Sums { g_squared: g * g }
     }
 
-    fn update<L: Lane>(
-        h: Hyper<Scalar<L>>,
-        _: Step<L>,
-        sums: Sums<Scalar<L>>,
-    ) -> impl Fn(L, L, &mut State<L>) -> L {
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>, sums: Sums<Scalar<L>>) -> impl Fn(L, L, &mut State<L>) -> L {
         let norm = sums.g_squared.sqrt();
         move |x, g, state| {
             state.buffer = norm * g;
