@@ -37,7 +37,7 @@ const fn case(label: &'static str, peers: &'static [&'static str]) -> Case {
     Case { label, setting: None, peers }
 }
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 25] = [
     case("adamw", &["torch fused", "torch foreach", "torch compiled"]),
     case("sgdm", &["torch fused", "torch foreach"]),
     case("adam", &["torch fused"]),
@@ -55,6 +55,10 @@ const CASES: [Case; 21] = [
     case("lamb", &["foreach"]),
     case("prodigy", &["foreach"]),
     case("adafactor", &["torch foreach"]),
+    case("came", &["foreach"]),
+    case("ranger", &["foreach"]),
+    case("mars", &["foreach"]),
+    case("adamp", &["foreach"]),
     // The peers iterate in bf16; in the parameter's own type the result is the exact one.
     case("muon", &["torch", "pytorch_optimizer"]),
     Case { setting: Some(("ns_dtype", "bf16")), ..case("muon", &["torch", "pytorch_optimizer"]) },

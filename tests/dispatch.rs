@@ -210,7 +210,7 @@ fn every_plugin_that_does_not_fit_is_refused() {
         ("missing", "./missing.so".into(), "adamw", &["missing.so", "adamw"]),
         ("truncated", "./truncated.so".into(), "adamw", &["truncated.so"]),
         ("not a library", "./text.so".into(), "adamw", &["text.so"]),
-        ("future ABI", fixture("future"), "future", &["1.999", "1.2"]),
+        ("future ABI", fixture("future"), "future", &["1.999", "1.3"]),
         ("wrong label", fixture("mislabelled"), "lion", &["lion", "another"]),
         ("panics when probed", fixture("panics"), "panics-whole", &["panics at step 3", ".rs:"]),
         ("links libtorch", fixture("links_libtorch"), "links-libtorch", &["libtorch"]),

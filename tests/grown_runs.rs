@@ -4,6 +4,7 @@ mod support;
 
 use std::{fs, path::Path};
 
+use safetensors::{serialize_to_file, tensor::TensorView};
 use serde_json::Value;
 use support::Workshop;
 
@@ -125,6 +126,54 @@ fn a_plan_comes_true() {
     assert_eq!(last["state_bytes"], shop.record("run")["cost"]["state_bytes"]);
 }
 
+/// A group may wait for what an operation makes; a group, or a projection's inputs, that an operation takes away from
+/// its parameter is refused or told.
+#[test]
+fn groups_and_projections_follow_names() {
+    let shop = Workshop::new();
+    let run = |name: &str, text: &str| {
+        config(&shop, "grown.toml", "adamw", text);
+        shop.run(&["train", "--config", "grown.toml", "--run-dir", name], &[])
+    };
+    let adapters = "[[group]]\nroles = [\"adapter\"]\nlr = 0.03\n\n[[group]]\npattern = \"*\"\n\n";
+    let rank = entry("set-attn-lora-rank", "rank = 2", 3);
+    run("waits", &(adapters.to_string() + &rank)).expect(0);
+    run("in-vain", &(adapters.to_string() + &entry("duplicate-layer", "", 3)))
+        .expect(3)
+        .says(&["error[C041]", "group 0"]);
+    run("ends", &(adapters.to_string() + &rank + &entry("set-attn-lora-rank", "rank = 0", 3))).expect(0);
+
+    let blocks = "[[group]]\npattern = \"transformer.h.1.*\"\nlr = 0.03\n\n[[group]]\npattern = \"*\"\n\n";
+    run("moves", &(blocks.to_string() + &entry("duplicate-layer", "", 3))).expect(0);
+    let regrouped = events(&shop, "moves", "operation_success")[0]["parameters"]["regrouped"].clone();
+    let names: Vec<&str> = regrouped.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(names.len(), 24, "the copy is now block 1, and block 1 is block 2: {names:?}");
+    assert!(
+        names
+            .iter()
+            .any(|one| one.starts_with("transformer.h.2.") && one.ends_with("instead of pattern transformer.h.1.*"))
+    );
+
+    let most = "[[group]]\nroles = [\"matrix\", \"embedding\", \"vector\"]\n\n";
+    run("left-out", &(most.to_string() + &rank)).expect(3).says(&["error[C043]", "grown.toml:"]);
+    run("skipped", &(most.to_string() + &rank + "on_error = \"skip\"\n")).expect(0).says(&["operation_error"]);
+
+    let weights = vec![1.0_f32 / 16.0; 16 * 16];
+    let bytes: Vec<u8> = weights.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensor = TensorView::new(safetensors::Dtype::F32, vec![16, 16], &bytes).unwrap();
+    let named = [("transformer.h.1.attn.c_proj.weight", tensor)];
+    serialize_to_file(named, None, &shop.path().join("directions.safetensors")).unwrap();
+    let projection = "[[projection]]\nlabel = \"remove-direction\"\npattern = \"transformer.h.1.attn.c_proj.weight\"\n\
+                      inputs = { direction = \"directions.safetensors\" }\n\n";
+    run("stays", &(projection.to_string() + &entry("widen-mlp", "", 3))).expect(0);
+    run("lost", &(projection.to_string() + &entry("duplicate-layer", "", 3)))
+        .expect(3)
+        .says(&["error[C063]", "transformer.h.1.attn.c_proj.weight"]);
+    for refused in ["in-vain", "left-out", "lost"] {
+        assert!(!shop.path().join(refused).exists(), "{refused}");
+    }
+}
+
 /// Function-preserving operations cost nothing that twenty steps do not make good, with state carried.
 #[test]
 fn twenty_steps_later_it_is_no_worse() {
@@ -166,7 +215,7 @@ fn operations_that_cannot_be_done_are_refused_before_anything_is_written() {
         ("decrease-attn-lora-scaling", "", 5, &["error[P002]", "`set-attn-lora-rank` gives it one"]),
         ("decrease-attn-lora-scaling", "factor = 0", 4, &["error[C071]"]),
         ("set-attn-lora-rank", "rank = 17", 5, &["error[P002]", "larger than the width of 16"]),
-        ("resize-vocabulary", "size = 5", 5, &["error[P002]", "fewer than the 256 tokens"]),
+        ("resize-vocabulary", "size = 256", 5, &["error[P002]", "not more than the 256 tokens"]),
     ];
     for (name, hyper, code, says) in table {
         config(&shop, "grown.toml", "adamw", &entry(name, hyper, 3));

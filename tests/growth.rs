@@ -164,7 +164,8 @@ impl Run {
         let plan = self.plan(operation);
         let (model, mut applied) = growth::grow(&self.model, &plan, 1, 3).unwrap();
         let mut optim = self::plan(&self.settings, &model);
-        applied.state = optim.carry(&self.optim, self.model.parameters(), &plan, GrownState::Carry).unwrap();
+        applied.state =
+            optim.carry(&self.optim, (self.model.parameters(), model.parameters()), &plan, GrownState::Carry).unwrap();
         (self.model, self.optim) = (model, optim);
         growth::freeze_as_planned(self.model.parameters_mut(), &plan);
         applied
@@ -320,6 +321,36 @@ fn carried_state_is_what_training_the_grown_network_makes() {
                 compared += 1;
             }
             assert!(compared > 0 || state.is_empty(), "{about}: {applied}");
+        }
+    }
+}
+
+/// Where an adapter is merged into a weight, what holds the weight's values moves with them, and the rest stays.
+#[test]
+fn merged_weights_take_their_state_along() {
+    let rank = |rank: f64| operation("set-attn-lora-rank", vec![("rank".to_string(), HyperValue::Number(rank))]);
+    for label in optimizers() {
+        let mut run = Run::trained(label, &plain(), Format::F64, None, 3);
+        run.grow(&rank(2.0));
+        run.train(2);
+        let name = "transformer.h.1.attn.c_attn.weight";
+        let (old, state, count) = (run.parameter(name).tensor.detach().copy(), run.state(), run.optim.counts()[name]);
+        let applied = run.grow(&rank(0.0));
+        assert!(applied.state.reset.is_empty() && applied.merged == 4, "{label}: {applied}");
+        assert_eq!((run.optim.counts()[name], count), (3, 3), "{label}: it was frozen beside its adapter");
+        let moved = run.parameter(name).tensor.detach() - &old;
+        // its steps are as large as the parameter is, so a B of zeros stays
+        let is_stuck = label == "tiger-authors";
+        assert_eq!(moved.abs().max().double_value(&[]) == 0.0, is_stuck, "{label}");
+        let loaded = catalogue().get(Kind::Optimizer, label).unwrap();
+        let declared = loaded.slots_of(&loaded.defaults(), &old.size()).unwrap();
+        let after = run.state();
+        for (slot, tensor) in slots(&after, name) {
+            let degree = declared.iter().find(|one| one.name == slot).unwrap().value_degree;
+            let expected = &state[&format!("{name}/{slot}")];
+            let expected = if degree == 1 { expected + &moved } else { expected.shallow_clone() };
+            let error = (tensor - expected).abs().max().double_value(&[]);
+            assert!(error < 1e-12, "{label}: {slot} is {error:.1e} off");
         }
     }
 }

@@ -200,7 +200,7 @@ fn all_faults_are_told_at_once() {
     settings.group = vec![group(None, &["matirx"], None, &[]), group(Some("nothing*"), &[], None, &[("eps", -1.0)])];
     let Err(faults) = plan(&settings, &network()) else { panic!("accepted") };
     let codes: Vec<&str> = faults.0.iter().map(|fault| fault.code).collect();
-    assert_eq!(codes, ["C040", "C041", "C043", "R008", "R008", "R008"]);
+    assert_eq!(codes, ["C040", "C043", "C041", "R008", "R008", "R008"]);
     assert_eq!(faults.exit(), Exit::Registry);
 }
 
@@ -284,4 +284,72 @@ fn two_names_for_one_memory_are_refused() {
     params[5].tensor = params[0].handle();
     let Err(faults) = plan(&settings("adamw", &[]), &params) else { panic!("accepted") };
     assert!(faults.to_string().contains("`wte.weight` and `lm_head.weight` share their memory"), "{faults}");
+}
+
+/// Labels that go by passes.
+const BY_PASSES: [&str; 7] = ["adafactor", "adafactor-fairseq", "came", "ranger", "mars", "adamp", "tiger-authors"];
+
+fn matrices(shape: &[i64], seeds: &[usize]) -> Vec<Parameter> {
+    let make = |&seed: &usize| {
+        let tensor = values(shape, seed).set_requires_grad(true);
+        Parameter { name: format!("p{seed}"), role: Role::Matrix, layer: None, tensor, frozen: false }
+    };
+    seeds.iter().map(make).collect()
+}
+
+/// Gradients by the parameter's name, so that it has the same one wherever it stands.
+fn give_grads(params: &[Parameter], step: usize) {
+    for param in params {
+        let seed: usize = param.name[1..].parse().unwrap();
+        (&param.tensor * values(&param.tensor.size(), 100 * step + seed)).sum(Dtype::Float).backward();
+    }
+}
+
+#[test]
+fn labels_that_go_by_passes_step_large_parameters_alone() {
+    let alone = |label: &&str| catalogue().get(Kind::Optimizer, label).unwrap().alone_from().is_some();
+    assert_eq!(optimizers().filter(alone).count(), BY_PASSES.len());
+    assert!(BY_PASSES.iter().all(alone));
+}
+
+/// A batch of one is a view of the parameter, a batch of several a copy: neither may change a bit.
+#[test]
+fn in_a_stack_or_alone_is_one_step() {
+    for label in BY_PASSES {
+        let settings = settings(label, &[]);
+        let mut together = matrices(&[9, 5], &[1, 2, 3]);
+        let mut optim = planned(&settings, &together);
+        let mut alone: Vec<Vec<Parameter>> = [1, 2, 3].iter().map(|&seed| matrices(&[9, 5], &[seed])).collect();
+        let mut optims: Vec<Optim> = alone.iter().map(|params| planned(&settings, params)).collect();
+        for number in 1..8 {
+            give_grads(&together, number);
+            optim.step(&mut together, 1.0, 1.0, &[false; 3]).unwrap();
+            for (optim, params) in optims.iter_mut().zip(&mut alone) {
+                give_grads(params, number);
+                optim.step(params, 1.0, 1.0, &[false]).unwrap();
+            }
+        }
+        let all = bits(alone.iter().flatten().map(Parameter::handle));
+        assert!(all == parameter_bits(&together), "{label}");
+        assert!(all != parameter_bits(&matrices(&[9, 5], &[1, 2, 3])), "{label}");
+        let state = bits(optims.iter().flat_map(Optim::state).map(|(_, tensor)| tensor));
+        assert_eq!(state.len(), state_bits(&optim).len(), "{label}");
+    }
+}
+
+/// What comes back from a parameter stepped alone takes its place: other handles must not stay behind.
+#[test]
+fn handles_to_a_parameter_see_its_step() {
+    for label in BY_PASSES {
+        let mut params = matrices(&[300, 300], &[1, 2]);
+        let mut optim = planned(&settings(label, &[]), &params);
+        let (handles, before) = (params.iter().map(Parameter::handle).collect::<Vec<_>>(), parameter_bits(&params));
+        for number in 1..4 {
+            give_grads(&params, number);
+            optim.step(&mut params, 1.0, 1.0, &[false; 2]).unwrap();
+            assert!(bits(handles.iter().map(Tensor::shallow_clone)) == parameter_bits(&params), "{label}");
+        }
+        assert!(before != parameter_bits(&params), "{label}");
+        assert!(params.iter().all(|param| param.tensor.is_leaf() && param.tensor.requires_grad()), "{label}");
+    }
 }

@@ -85,6 +85,58 @@ def table(h):
             "foreach": lambda p: po.Prodigy(p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, foreach=True)
         },
         "adafactor": {"torch foreach": lambda p: optim.Adafactor(p, lr=lr, weight_decay=decay, foreach=True)},
+        "came": {
+            "foreach": lambda p: po.CAME(
+                p,
+                lr=lr,
+                betas=(h["beta1"], h["beta2"], h["beta3"]),
+                weight_decay=decay,
+                clip_threshold=h["clip_threshold"],
+                eps1=h["eps1"],
+                eps2=h["eps2"],
+                foreach=True,
+            )
+        },
+        "ranger": {
+            "foreach": lambda p: po.Ranger(
+                p,
+                lr=lr,
+                betas=betas(h),
+                alpha=h["alpha"],
+                k=int(h["k"]),
+                degenerated_to_sgd=True,
+                weight_decay=decay,
+                eps=h["eps"],
+                foreach=True,
+            )
+        },
+        "mars": {
+            "foreach": lambda p: po.MARS(
+                p,
+                lr=lr,
+                betas=betas(h),
+                gamma=h["gamma"],
+                lr_1d=lr,
+                betas_1d=betas(h),
+                weight_decay=decay,
+                weight_decay_1d=decay,
+                eps=h["eps"],
+                foreach=True,
+            )
+        },
+        "adamp": {
+            "foreach": lambda p: po.AdamP(
+                p,
+                lr=lr,
+                betas=betas(h),
+                weight_decay=decay,
+                delta=h["delta"],
+                wd_ratio=h["wd_ratio"],
+                nesterov=bool(h["nesterov"]),
+                eps=h["eps"],
+                foreach=True,
+            )
+        },
         "muon": {
             "torch": lambda p: optim.Muon(p, lr=lr, momentum=h["momentum"], weight_decay=decay),
             "pytorch_optimizer": lambda p: po.Muon(

@@ -29,6 +29,9 @@ pub mod metrics;
 pub mod run;
 pub mod train;
 
+pub mod export;
+pub mod trained;
+
 pub mod compare;
 pub mod preflight;
 

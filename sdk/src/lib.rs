@@ -80,6 +80,7 @@ pub mod tape;
 mod arch_op;
 mod host;
 mod optimizer;
+mod pass;
 mod projection;
 mod tensor;
 
@@ -96,6 +97,7 @@ pub use host::{Level, log};
 pub use hyper::{Knob, Switch, choice, flag, knob};
 pub use lane::{Cond, Lane, Mask, Scalar};
 pub use optimizer::{Optimizer, TensorStep};
+pub use pass::{Pass, Per};
 pub use projection::Projection;
 pub use record::{Nothing, Record};
 pub use rule::{Elementwise, Global, Reducing, Step};

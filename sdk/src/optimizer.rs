@@ -62,6 +62,10 @@ pub trait Optimizer: 'static {
     /// State, one tensor per slot.
     type State<T: Copy>: Record<T>;
 
+    /// Whether [`update`](Optimizer::update) calls a [`Pass`](crate::Pass). A host that has none then refuses the label, and
+    /// large parameters come one by one instead of stacked: passes gain nothing by the copy.
+    const BY_PASSES: bool = false;
+
     /// Schema of the hyper-parameters.
     fn hyper() -> Self::Hyper<Knob>;
 

@@ -67,21 +67,6 @@ impl ShapeKind {
 /// Shape kinds from here on are square matrices of so many rows more.
 pub const SQUARE: u32 = 256;
 
-/// What is added to other shape kinds for a slot that is [`mixed`](Slot::mixed).
-const MIXED: u32 = 64;
-
-impl SlotDescriptor {
-    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar; [`SQUARE`] + n is a square matrix `[n, n]`.
-    pub fn kind(&self) -> u32 {
-        if self.is_mixed() { self.shape_kind - MIXED } else { self.shape_kind }
-    }
-
-    /// Whether it depends on the tensor as a whole, as [`Slot::mixed`] says.
-    pub fn is_mixed(&self) -> bool {
-        (MIXED..SQUARE).contains(&self.shape_kind)
-    }
-}
-
 impl Slot {
     /// Zeros.
     pub const fn zeros() -> Slot {
@@ -171,6 +156,11 @@ pub fn narrow<S: Record<Slot>>(state: &S) -> u64 {
     bits
 }
 
+/// Names of the slots that are mixed, whether they are there or not.
+pub(crate) fn mixed<S: Record<Slot>>(state: &S) -> Vec<&'static str> {
+    values(state).iter().zip(S::NAMES).filter(|(slot, _)| slot.mixed).map(|(_, &name)| name).collect()
+}
+
 /// The slots that are there, each with its index in the record.
 pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
     let slots = values(state);
@@ -188,7 +178,7 @@ pub fn descriptors<S: Record<Slot>>(state: &S) -> Vec<SlotDescriptor> {
             SlotDescriptor {
                 name: name.into(),
                 index: index as u32,
-                shape_kind: slot.shape.code() + if slot.mixed && slot.shape.code() < SQUARE { MIXED } else { 0 },
+                shape_kind: slot.shape.code(),
                 start,
                 fill,
                 value_degree: slot.value_degree,
@@ -241,19 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_mixed_keeps_its_kind() {
-        let all =
-            [ShapeKind::Elementwise, ShapeKind::Row, ShapeKind::Scalar, ShapeKind::Square(64), ShapeKind::Square(0)];
-        for shape in all {
-            let of = |slot: Slot| {
-                let wide = Slot::zeros();
-                descriptors(&State { exp_avg: slot.shape(shape), max_exp_avg_sq: wide, left: wide, start: wide })
-                    .remove(0)
-            };
-            let (plain, mixed) = (of(Slot::zeros()), of(Slot::zeros().mixed()));
-            assert_eq!((plain.kind(), plain.is_mixed()), (shape.code(), false));
-            assert_eq!((mixed.kind(), mixed.is_mixed()), (shape.code(), shape.code() < SQUARE));
-        }
+    fn mixed_slots_are_named() {
+        let state = State {
+            exp_avg: Slot::zeros().mixed(),
+            max_exp_avg_sq: Slot::zeros(),
+            left: Slot::zeros().only_if(0.0).mixed(),
+            start: Slot::copy_of_parameter(),
+        };
+        assert_eq!(mixed(&state), ["exp_avg", "left"]);
     }
 
     #[test]

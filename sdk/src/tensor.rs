@@ -12,7 +12,7 @@ use core::marker::PhantomData;
 use abi_stable::std_types::{RSlice, RStr, RVec};
 
 use crate::abi::host_tables::Handle;
-use crate::abi::{LinalgTable, RngTable, TensorTable};
+use crate::abi::{LinalgTable, PassCall, RngTable, TensorTable};
 use crate::host::Host;
 use crate::{Error, Result, table_entry};
 
@@ -315,6 +315,20 @@ impl<'t> Tensor<'t> {
         let (own, a, b) = (self.present()?, a.present()?, b.present()?);
         call!(tensor: TensorTable, add_matmul(own, a, b, beta, alpha, &mut out))?;
         Ok(Tensor::of(out))
+    }
+
+    /// The results of a pass, as many as `N` at most; those beyond what the call has are not there.
+    pub(crate) fn pass<const N: usize>(call: &PassCall<'_>) -> Result<[Tensor<'t>; N]> {
+        assert!(call.result_per.len() <= N, "a pass has at most {N} results");
+        let mut outs = [0; N];
+        let host = Host::get()?;
+        let Some(pass) = table_entry!(host.tensor()?, TensorTable, pass) else {
+            return Err(Error::new("this host's tables have no `pass`"));
+        };
+        // SAFETY: the call lives here, and `outs` has room for its results.
+        let status = unsafe { pass(&raw const *call, outs.as_mut_ptr()) };
+        host.outcome(status, "pass")?;
+        Ok(outs.map(Tensor::of))
     }
 
     /// Reduced QR `(q, r)`: `self = q @ r`. Over leading dimensions.

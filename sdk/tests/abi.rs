@@ -6,8 +6,8 @@ use std::mem::offset_of;
 
 use sdk::abi::{
     ArchOpTable, CoreTable, EvaluationTable, KernelCall, LinalgTable, MeasureCall, OptimizerCall, OptimizerTable,
-    PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable, SlotsTable, SumsTable, Table, TableHeader,
-    TensorTable,
+    PassBlock, PassCall, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RngTable, RuleTable,
+    SlotsTable, SumsTable, Table, TableHeader, TensorTable,
 };
 use sdk::tape::Node;
 
@@ -22,6 +22,10 @@ fn type_name<T, F>(_: fn(&T) -> &F) -> String {
     name
 }
 
+fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
 macro_rules! describe {
     ($text:ident, $type:ident, $name:expr, $first:expr, { $($field:ident),* $(,)? }) => {{
         writeln!($text, "{} {} bytes", $name, size_of::<$type>()).unwrap();
@@ -30,7 +34,7 @@ macro_rules! describe {
             let name = type_name(|table: &$type| &table.$field);
             writeln!($text, "  {:4} {}: {name}", offset_of!($type, $field), stringify!($field)).unwrap();
             assert!(offset_of!($type, $field) >= end, "{} is out of order", stringify!($field));
-            end = offset_of!($type, $field) + 1;
+            end = offset_of!($type, $field) + size_of_field(|table: &$type| &table.$field);
         )*
         // were a field missing in the list above, the last one would not end where the struct does
         assert!(size_of::<$type>() < end + 8, "a field of {} is not listed", stringify!($type));
@@ -74,6 +78,7 @@ fn tables_are_as_published() {
     );
     table!(text, OptimizerTable { accepts, slots, step, narrow });
     table!(text, SlotsTable { slots });
+    table!(text, PassesTable { alone_from });
     table!(text, ProjectionTable { inputs, metrics, project });
     table!(text, ArchOpTable { plan });
     table!(text, CoreTable { log, take_error });
@@ -121,6 +126,7 @@ fn tables_are_as_published() {
             norm,
             matmul,
             add_matmul,
+            pass,
         }
     );
     table!(text, LinalgTable { qr, eigh, svd, symmetric_product });
@@ -129,6 +135,20 @@ fn tables_are_as_published() {
     describe!(text, MeasureCall, "MeasureCall", 0, { struct_size, isa, hyper, step, n, x, g, state, rows });
     describe!(text, OptimizerCall, "OptimizerCall", 0, { struct_size, batch, hyper, step, x, g, state, new_x });
     describe!(text, ProjectionCall, "ProjectionCall", 0, { struct_size, hyper, g, inputs, metrics, kept });
+    describe!(
+        text,
+        PassCall,
+        "PassCall",
+        0,
+        { struct_size, record, run_f32, run_f64, take_fault, numbers, inputs, input_per, result_per }
+    );
+    describe!(
+        text,
+        PassBlock,
+        "PassBlock",
+        0,
+        { struct_size, isa, numbers, rows, columns, stride, inputs, input_per, results, result_per }
+    );
     describe!(text, Node, "Node", 0, { op, a, b, c, bits });
 
     let golden = include_str!("abi/tables.txt");

@@ -123,7 +123,8 @@ impl Workshop {
         let named = args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--registry"));
         // a sample, a comparison of finished runs and a manual need no registry
         let word = |index: usize| args.get(index).map(|word| word.as_ref().to_string_lossy().into_owned());
-        let wanted = !matches!(word(0).as_deref(), Some("sample" | "compare")) && word(1).as_deref() != Some("man");
+        let wanted =
+            !matches!(word(0).as_deref(), Some("sample" | "compare" | "export")) && word(1).as_deref() != Some("man");
         if wanted && !named && !self.path().join("registry.toml").exists() {
             command.arg("--registry").arg(registry());
         }

@@ -74,21 +74,31 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 
 fn train_one(workspace: &Workspace, label: &str, config: &str, data: &Path) -> Result<f64> {
     let folder = workspace.output_folder()?.join("accept");
-    let run = folder.join(label);
-    if run.exists() {
-        fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
-    }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let file = folder.join(format!("{label}.toml"));
     fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
-    let mut host = Command::new(workspace.host()?);
-    host.current_dir(&workspace.root).args(["train", "--device", "cpu", "--config"]).arg(&file);
-    host.args(["--steps", &STEPS.to_string(), "--set", "train.eval_every=0", "--set", "run.sample_tokens=0"]);
-    host.arg("--data").arg(data).arg("--run-dir").arg(&run);
-    step::run_and_read(&mut host)?.1?;
-    let metrics = fs::read_to_string(run.join("metrics.jsonl")).context("the run left no metrics")?;
+    let (file, steps) = (file.display().to_string(), STEPS.to_string());
+    let short = ["--set", "train.eval_every=0", "--set", "run.sample_tokens=0"];
+    let args = [&["--config", &file, "--steps", &steps], &short[..]].concat();
+    let metrics = metrics_of_run(workspace, &format!("accept/{label}"), data, &args)?;
     let outcome = peers::outcome_of_metrics(&metrics);
     outcome.map(|outcome| outcome.val_loss).with_context(|| format!("the run of {label} has no last evaluation"))
+}
+
+/// Trains on the CPU into this run directory below the output folder, instead of what is there, and gives the metrics.
+pub fn metrics_of_run(workspace: &Workspace, run: &str, data: &Path, args: &[&str]) -> Result<String> {
+    let run = workspace.output_folder()?.join(run);
+    if run.exists() {
+        fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
+    }
+    if let Some(folder) = run.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut host = Command::new(workspace.host()?);
+    host.current_dir(&workspace.root).args(["train", "--device", "cpu"]).args(args);
+    host.arg("--data").arg(data).arg("--run-dir").arg(&run);
+    step::run_and_read(&mut host)?.1?;
+    fs::read_to_string(run.join("metrics.jsonl")).context("the run left no metrics")
 }
 
 /// Labels of all optimizers, as the host lists them.

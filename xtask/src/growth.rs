@@ -50,6 +50,8 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
         return Ok(());
     }
     let options = Options::parse(args)?;
+    let rates = fs::read_to_string(workspace.root.join(RATES)).with_context(|| format!("cannot read {RATES}"))?;
+    options.knows(&accept::rates(&rates)?)?;
     setup::run(workspace)?;
     step::run(&mut train::build(workspace)?)?;
     let compute = at_equal_compute(workspace, &options)?;
@@ -180,20 +182,10 @@ fn twenty_steps_later(workspace: &Workspace, options: &Options) -> Result<String
     Ok(text)
 }
 
-/// Trains one run and gives its metrics.
+/// Trains one run, without samples and checkpoints, and gives its metrics.
 fn train_one(workspace: &Workspace, options: &Options, name: &str, args: &[&str]) -> Result<String> {
-    let folder = workspace.output_folder()?.join("growth");
-    let run = folder.join(name);
-    if run.exists() {
-        fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut host = Command::new(workspace.host()?);
-    host.current_dir(&workspace.root).args(["train", "--device", "cpu"]).args(args);
-    host.args(["--set", "run.sample_tokens=0", "--set", "run.checkpoint_every=0"]);
-    host.arg("--data").arg(&options.data).arg("--run-dir").arg(&run);
-    step::run_and_read(&mut host)?.1?;
-    fs::read_to_string(run.join("metrics.jsonl")).context("the run left no metrics")
+    let short = ["--set", "run.sample_tokens=0", "--set", "run.checkpoint_every=0"];
+    accept::metrics_of_run(workspace, &format!("growth/{name}"), &options.data, &[args, &short].concat())
 }
 
 /// Evaluations on the way.
@@ -274,6 +266,17 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether every label has a rate, or the one word `none` stands for no table.
+    fn knows(&self, rates: &[(String, String)]) -> Result<()> {
+        if self.labels == ["none"] {
+            return Ok(());
+        }
+        match self.labels.iter().find(|label| rates.iter().all(|(known, _)| known != *label)) {
+            Some(label) => Err(Failure::new(USAGE, format!("{RATES} has no line for `{label}`")).into()),
+            None => Ok(()),
+        }
+    }
+
     fn takes(&self, label: &str) -> bool {
         self.labels.is_empty() || self.labels.iter().any(|one| one == label)
     }
@@ -305,6 +308,11 @@ mod tests {
         let options = parse("--data Cargo.toml --seeds 4,5 --optimizer lion --record").unwrap();
         assert_eq!((&options.seeds, options.record), (&vec![4, 5], true));
         assert!(options.takes("lion") && !options.takes("adamw"));
+        let rates = [("lion".to_string(), String::new())];
+        for (labels, is_known) in [("lion", true), ("none", true), ("lino", false), ("none --optimizer lion", false)] {
+            let options = parse(&format!("--data Cargo.toml --optimizer {labels}")).unwrap();
+            assert_eq!(options.knows(&rates).is_ok(), is_known, "{labels}");
+        }
         for line in ["", "--data", "--data Cargo.toml --seeds x", "--dat a"] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -19,7 +19,7 @@ pub mod save;
 pub use hash::parameter_hash;
 pub use load::{find, find_latest, load, run_of};
 pub use pointer::{best, go_on_from, latest};
-pub use save::{Announce, Keep, Saved, save};
+pub use save::{Announce, Keep, Saved, save, serialized};
 
 use tch::Tensor;
 

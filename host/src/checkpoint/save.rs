@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -88,7 +89,7 @@ pub(super) fn save_with(
     let [model_file, optimizer_file, state_file] = Hashes::FILES;
     let files = [
         write(model_file, model)?,
-        write(optimizer_file, serialized(&snapshot.optimizer)?)?,
+        write(optimizer_file, serialized(&snapshot.optimizer, None)?)?,
         write(state_file, state(snapshot)?)?,
     ];
     let hashes = Hashes { files, parameters };
@@ -124,8 +125,12 @@ fn serialized_model(tensors: &[(String, Tensor)]) -> Result<(Vec<u8>, String), F
     Ok((safetensors::serialize(views, None).map_err(|error| not_serialized(&error))?, hash))
 }
 
-fn serialized(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, Fault> {
-    safetensors::serialize(views(tensors)?, None).map_err(|error| not_serialized(&error))
+/// A safetensors file of these tensors, with entries in its header.
+///
+/// # Errors
+/// D205 two tensors of one name; D090 a tensor that cannot be read.
+pub fn serialized(tensors: &[(String, Tensor)], header: Option<HashMap<String, String>>) -> Result<Vec<u8>, Fault> {
+    safetensors::serialize(views(tensors)?, header).map_err(|error| not_serialized(&error))
 }
 
 /// The tensors by name, in the order of the names.
@@ -167,5 +172,5 @@ impl View for Bytes {
 }
 
 fn not_serialized(reason: &dyn std::fmt::Display) -> Fault {
-    Fault::new("D205", Exit::Bug, "the checkpoint cannot be put into bytes").note("reason", reason.to_string())
+    Fault::new("D205", Exit::Bug, "tensors or counters cannot be put into bytes").note("reason", reason.to_string())
 }

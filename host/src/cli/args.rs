@@ -11,6 +11,7 @@ use clap::{
 use super::{
     compare_args::CompareFlags,
     doctor_args::DoctorFlags,
+    export_args::ExportFlags,
     generate_args::GenerateFlags,
     plugin_args::PluginVerbFlags,
     preflight_args::{EvaluateStartFlags, PreflightFlags, preflight_help},
@@ -83,6 +84,8 @@ pub enum Verb {
   host sample runs/my-run --prompt \"To be\" --tokens 500 --temperature 0.7 --top-k 40
   host sample runs/my-run/checkpoints/best --seed 7")]
     Sample(SampleFlags),
+    /// Write a trained network as one safetensors file for other programs, adapters merged
+    Export(ExportFlags),
     /// Compare runs: results over seeds, tests between arms, and whether any two are one run in disguise
     Compare(CompareFlags),
     /// Tell all about a label: formula, paper, hyper-parameters, plugin
@@ -508,6 +511,7 @@ mod tests {
             ("sample", "RUN-DIR"),
             ("sample x --temperature -1", "at least 0"),
             ("sample x --top-k 0", "0"),
+            ("export x", "--out"),
             ("config", "show"),
             ("plugin", "new"),
             ("plugin new", "NAME"),

@@ -9,6 +9,8 @@ mod config_show;
 mod describe;
 mod doctor;
 pub mod doctor_args;
+mod export;
+pub mod export_args;
 mod generate;
 pub mod generate_args;
 mod list;
@@ -79,6 +81,7 @@ fn dispatch(cli: Cli, invocation: &Invocation) -> anyhow::Result<Exit> {
         Some(Verb::EvaluateStart(flags)) => preflight::evaluate_start(&flags, invocation),
         Some(Verb::Plan(flags)) => plan::plan(&flags, invocation),
         Some(Verb::Sample(flags)) => sample::sample(&flags, invocation),
+        Some(Verb::Export(flags)) => export::export(&flags, invocation),
         Some(Verb::Compare(flags)) => compare::compare(&flags),
         Some(Verb::Describe(flags)) => {
             let registry = find(&flags.registry)?;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Faults},
+    growth::changes_network,
     model::lora::{self, Ranks},
 };
 
@@ -30,8 +31,9 @@ const IDLE: &[Idle] = &[
         key: "model.lora_alpha",
         because: "model.lora_rank",
         // an operation may add adapters
-        holds: |s| Ranks::of(&s.model).largest().is_none() && s.schedule.is_empty(),
+        holds: |s| Ranks::of(&s.model).largest().is_none() && !changes_network(s),
     },
+    Idle { key: "growth.state", because: SCHEDULE, holds: |s| !changes_network(s) },
     Idle {
         key: "lr_schedule.decay_fraction",
         because: "lr_schedule.kind",
@@ -48,6 +50,9 @@ const IDLE: &[Idle] = &[
         holds: |s| s.lr_schedule.kind == LrScheduleKind::Constant,
     },
 ];
+
+/// The array of operations.
+const SCHEDULE: &str = "schedule";
 
 /// Whether a knob does nothing with these settings; such knobs hold their default and are not written.
 pub fn is_idle(key: &str, settings: &Settings) -> bool {
@@ -116,10 +121,14 @@ fn idle(resolved: &mut Resolved, faults: &mut Faults) {
         if !holds(&resolved.settings) {
             continue;
         }
-        let (Some(origin), Some(reason)) = (resolved.origins.get(key), resolved.origins.get(because)) else { continue };
+        let Some(origin) = resolved.origins.get(key) else { continue };
+        let reason = resolved.origins.get(because).map_or(&Source::Default, |reason| &reason.source);
         let (Some(value), false) = (origin.value.clone(), origin.source == Source::Default) else { continue };
-        let reason_place = resolved.origins.place(because).unwrap_or_else(|| format!("{because} is not set"));
-        if origin.source.rank() <= reason.source.rank() {
+        let reason_place = resolved.origins.place(because).unwrap_or_else(|| match *because {
+            SCHEDULE => "no operation of the schedule changes the network".to_string(),
+            _ => format!("{because} is not set"),
+        });
+        if origin.source.rank() <= reason.rank() {
             let place = resolved.origins.place(key).unwrap_or_default();
             let message = format!("`{key}` would have no effect");
             let fault = fault(CONTRADICTION, message).at(place).note("because of", reason_place);

@@ -1,7 +1,10 @@
 //! A plan carried out on the network: its parameters made, kept or mapped, and which of them are trained.
 //! Does not touch the optimizer's state; that is `optim::carry`, by the same plan.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use abi_stable::std_types::RVec;
 use sdk::abi::{DimensionMap, NetworkPlan, ParameterPlan};
@@ -10,7 +13,7 @@ use tch::{TchError, Tensor};
 
 use super::{
     network,
-    plan::{self, Lineage},
+    plan::{self, Lineage, begins_fresh},
 };
 use crate::{
     fault::Fault,
@@ -26,6 +29,8 @@ pub struct Carried {
     pub reset: Vec<String>,
     /// State that was carried, but is not what training the new network would have made of it.
     pub approximated: Vec<String>,
+    /// Parameters whose new name puts them into another parameter group.
+    pub regrouped: Vec<String>,
 }
 
 /// What an operation changed.
@@ -39,10 +44,6 @@ pub struct Applied {
     pub merged: usize,
     /// Parameters that are new.
     pub fresh: usize,
-    /// Numbers of the architecture before, those that changed.
-    pub old: Vec<String>,
-    /// The same numbers after.
-    pub new: Vec<String>,
     /// What became of the optimizer's state where it could not be carried as it is.
     pub state: Carried,
     /// Those left out of training from now on, in the order of the model.
@@ -57,6 +58,7 @@ impl Applied {
         json!({
             "kept": self.kept, "mapped": self.mapped, "merged": self.merged, "fresh": self.fresh,
             "reset": self.state.reset, "approximated": self.state.approximated,
+            "regrouped": self.state.regrouped,
             "frozen": self.frozen, "unfrozen": self.unfrozen,
         })
     }
@@ -75,6 +77,7 @@ impl fmt::Display for Applied {
             ("unfrozen", &self.unfrozen),
             ("with state reset", &self.state.reset),
             ("with state approximated", &self.state.approximated),
+            ("in another parameter group", &self.state.regrouped),
         ] {
             if !names.is_empty() {
                 write!(f, ", {} {what} ({})", names.len(), names.join(", "))?;
@@ -92,11 +95,7 @@ impl fmt::Display for Applied {
 pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gpt, Applied), Fault> {
     let before = network(model.parameters(), &model.facts());
     plan::planned_network(&before, plan)?;
-    let reached = plan::architecture(&before, plan)?;
-    // Dropout and the like are no numbers of the architecture.
-    let facts = reached.facts();
-    let architecture = model.architecture().with(facts.iter().map(|(name, value)| (name.as_str(), *value)));
-    let architecture = architecture.unwrap_or(reached);
+    let architecture = plan::architecture(model.architecture(), &before, plan)?;
     let old: BTreeMap<&str, &Parameter> = model.parameters().iter().map(|one| (one.name.as_str(), one)).collect();
     let mut applied = Applied::default();
     let mut given = BTreeMap::new();
@@ -117,7 +116,7 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
                 let values = values.f_to_kind(old[source].tensor.kind());
                 values.and_then(|values| values.f_set_requires_grad(!one.frozen)).map_err(model::refused)?
             }
-            Lineage::Mapped(_) if begins_fresh(one) => {
+            Lineage::Mapped(_) if begins_fresh(&one.maps) => {
                 applied.mapped += 1;
                 continue;
             }
@@ -134,7 +133,7 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
     let by_name: BTreeMap<&str, &ParameterPlan> = plan.parameters.iter().map(|one| (one.name.as_str(), one)).collect();
     for parameter in grown.parameters_mut() {
         let planned = by_name[parameter.name.as_str()];
-        if let (Lineage::Mapped(source), true) = (Lineage::of(planned), begins_fresh(planned)) {
+        if let (Lineage::Mapped(source), true) = (Lineage::of(planned), begins_fresh(&planned.maps)) {
             let drawn = parameter.tensor.detach().copy();
             let values = mapped_or(&old[source].tensor, &values(&planned.maps), 1.0, Some(&drawn));
             let _guard = tch::no_grad_guard();
@@ -147,26 +146,16 @@ pub fn grow(model: &Gpt, plan: &NetworkPlan, seed: u64, step: u64) -> Result<(Gp
             changed.push(parameter.name.clone());
         }
     }
-    let changed = model.facts().into_iter().zip(grown.facts()).filter(|(old, new)| old.1 != new.1);
-    for ((name, old), (_, new)) in changed {
-        applied.old.push(format!("{name}={old}"));
-        applied.new.push(format!("{name}={new}"));
-    }
     Ok((grown, applied))
 }
 
-/// Weights with their adapters' changes by name, where a plan merges any.
+/// The weights that a plan merges, with their adapters' changes, by name.
 fn merged_weights<'a>(model: &'a Gpt, plan: &NetworkPlan) -> Result<BTreeMap<&'a str, Tensor>, Fault> {
-    if !plan.parameters.iter().any(|one| matches!(Lineage::of(one), Lineage::Merged(_))) {
-        return Ok(BTreeMap::new());
-    }
+    let merges = |one: &ParameterPlan| matches!(Lineage::of(one), Lineage::Merged(_));
+    let wanted: BTreeSet<&str> = plan.parameters.iter().filter(|one| merges(one)).map(|one| &*one.source).collect();
     let name = |place: usize| model.parameters()[place].name.as_str();
-    Ok(model.merged_weights()?.into_iter().map(|(place, weight)| (name(place), weight)).collect())
-}
-
-/// Whether some of a mapped parameter's values have no source.
-fn begins_fresh(plan: &ParameterPlan) -> bool {
-    plan.maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
+    let merged = model.merged_weights(&|place| wanted.contains(name(place)))?;
+    Ok(merged.into_iter().map(|(place, weight)| (name(place), weight)).collect())
 }
 
 fn values(maps: &RVec<DimensionMap>) -> Vec<Axis> {
@@ -303,7 +292,9 @@ mod tests {
             let model = model(format);
             let (mut grown, applied) = grow(&model, &plan(&model), 7, 100).unwrap();
             assert_eq!((applied.kept, applied.mapped, applied.fresh), (15, 2, 4));
-            assert_eq!((&applied.old, &applied.new), (&vec!["n_layer=2".to_owned()], &vec!["n_layer=3".to_owned()]));
+            let changed = model.facts().into_iter().zip(grown.facts()).filter(|(old, new)| old != new);
+            let expected = [(("n_layer".to_owned(), 2.0), ("n_layer".to_owned(), 3.0))];
+            assert_eq!(changed.collect::<Vec<_>>(), expected);
             assert_eq!(applied.frozen.len(), 6);
             assert!(
                 applied.to_string().starts_with("15 parameters kept, 2 mapped, 4 fresh, 6 frozen (transformer.h.1.")

@@ -28,6 +28,6 @@ pub use hyper_ops::{HYPER_OPS, HyperOp};
 pub use live_hyper::LiveHyper;
 pub use network::network;
 pub use operation::Operation;
-pub use plan::{Lineage, planned_network};
-pub use schedule::{Action, Entry, Planned, Position, Schedule, lines, reason, unknown};
+pub use plan::{Lineage, begins_fresh, planned_network};
+pub use schedule::{Action, Entry, Fits, Planned, Position, Schedule, changes_network, lines, reason, unknown};
 pub use trigger::Trigger;

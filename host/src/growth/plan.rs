@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sdk::abi::{Network, NetworkPlan, ParameterInfo, ParameterPlan};
+use sdk::abi::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
 
 use super::network;
 use crate::{
@@ -50,21 +50,34 @@ impl<'a> Lineage<'a> {
     }
 }
 
-/// The architecture that a plan's numbers lead to, from that of `network`.
+/// Whether some of a mapped parameter's indices have no old one.
+pub fn begins_fresh(maps: &[DimensionMap]) -> bool {
+    maps.iter().any(|map| map.index.iter().any(|index| *index < 0))
+}
+
+/// The architecture that a plan's numbers lead to, from that of `network`; `from` says what is no number of it, such as
+/// dropout.
 ///
 /// # Errors
 /// P030 and P031.
-pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architecture, Fault> {
+pub fn architecture(from: Architecture, network: &Network, plan: &NetworkPlan) -> Result<Architecture, Fault> {
     let pairs = |network: &Network| -> Vec<(String, f64)> {
         network.facts.iter().map(|fact| (fact.0.to_string(), fact.1)).collect()
     };
     if let Some(fact) = plan.facts.iter().find(|fact| OF_THE_DATA.contains(&fact.0.as_str())) {
         return Err(not_carried(&format!("`{}` = {}, which follows from the data", fact.0, fact.1)));
     }
-    let blank = Architecture { settings: knobs::builtin().model, vocab_size: 1 };
-    let before = blank.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
+    let before = from.with(pairs(network).iter().map(|(name, value)| (name.as_str(), *value)));
     let after = before.and_then(|before| before.with(plan.facts.iter().map(|fact| (fact.0.as_str(), fact.1))));
     let after = after.map_err(|what| misfit(&what))?;
+    // Each layer has parameters of its own; what nobody named need not be outlined.
+    if after.settings.n_layer > plan.parameters.len() {
+        return Err(misfit(&format!(
+            "`n_layer` = {} and {} parameters",
+            after.settings.n_layer,
+            plan.parameters.len()
+        )));
+    }
     // The text may hold any of them.
     let tokens = network.fact("vocab_size").unwrap_or_default();
     if (after.vocab_size as f64) < tokens {
@@ -73,14 +86,23 @@ pub fn architecture(network: &Network, plan: &NetworkPlan) -> Result<Architectur
     Ok(after)
 }
 
+/// Most elements of a network's parameters. No machine has room for them.
+const MOST: i64 = 1 << 44;
+
 /// The network that a plan leads to, if this host can carry it out.
 ///
 /// # Errors
 /// P030 and P031.
 pub fn planned_network(before: &Network, plan: &NetworkPlan) -> Result<Network, Fault> {
-    let architecture = architecture(before, plan)?;
+    let blank = Architecture { settings: knobs::builtin().model, vocab_size: 1 };
+    let architecture = architecture(blank, before, plan)?;
     let outline = architecture.outline().map_err(|fault| misfit(&fault.message))?;
     let mut after = network(&outline, &architecture.facts());
+    let elements = |one: &ParameterInfo| one.shape.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
+    let add = |all: i64, one: &ParameterInfo| all.checked_add(elements(one)?).filter(|all| *all <= MOST);
+    if after.parameters.iter().try_fold(0, add).is_none() {
+        return Err(misfit(&format!("more than {MOST} elements")));
+    }
     let by_name = check(before, &after, plan)?;
     for parameter in after.parameters.iter_mut() {
         parameter.frozen = by_name.get(parameter.name.as_str()).is_some_and(|plan| plan.frozen);
@@ -185,7 +207,6 @@ fn not_carried(what: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use sdk::abi::DimensionMap;
     use tch::Device;
 
     use super::*;
@@ -230,12 +251,15 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_is_refused() {
         type Edit = fn(&mut NetworkPlan);
-        let table: [(&str, &str, Edit); 19] = [
+        let table: [(&str, &str, Edit); 22] = [
             ("P030", "`depth` = 3", |plan| plan.set_fact("depth", 3.0)),
             ("P030", "`n_layer` = 2.5", |plan| plan.set_fact("n_layer", 2.5)),
             ("P030", "is no multiple of n_head", |plan| plan.set_fact("n_head", 3.0)),
             ("P031", "`block_size` = 8", |plan| plan.set_fact("block_size", 8.0)),
             ("P030", "the network needs [8, 2]", |plan| plan.set_fact("vocab_size", 8.0)),
+            ("P030", "`n_layer` = 3000000000 and ", |plan| plan.set_fact("n_layer", 3e9)),
+            ("P030", "", |plan| plan.set_fact("n_embd", 3e9)),
+            ("P030", "more than 17592186044416 elements", |plan| plan.set_fact("n_embd", 4e6)),
             ("P030", "no parameter `transformer.h.2.ln_1.weight`", |plan| plan.set_fact("n_layer", 3.0)),
             ("P030", "the network needs [9, 2]", |plan| plan.set_fact("mlp_width", 9.0)),
             ("P031", "a lineage that is not known", |plan| plan.parameters[0].lineage = 9),

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use sdk::abi::Network;
+use sdk::abi::{Network, NetworkPlan};
 
 use super::{HyperOp, LiveHyper, Operation, hyper_ops::Takes, planned_network, trigger::Trigger};
 use crate::{
@@ -66,6 +66,7 @@ impl Entry {
         live: &LiveHyper,
         step: u64,
         settings: &Settings,
+        fits: &Fits<'_>,
     ) -> Result<(Network, LiveHyper), Fault> {
         match &self.action {
             Action::Hyper(op, value) => {
@@ -81,6 +82,7 @@ impl Entry {
             Action::Network(operation) => {
                 let plan = operation.plan(network)?;
                 let network = planned_network(network, &plan)?;
+                fits(&plan, &network).map_err(Faults::into_one)?;
                 let lora_alpha = network.fact("lora_alpha").unwrap_or(live.lora_alpha);
                 Ok((network, LiveHyper { lora_alpha, ..live.clone() }))
             }
@@ -97,6 +99,9 @@ impl fmt::Display for Entry {
         }
     }
 }
+
+/// Whether everything else of a run fits the network that a plan leads to.
+pub type Fits<'a> = dyn Fn(&NetworkPlan, &Network) -> Result<(), Faults> + 'a;
 
 /// What an operation that is still to come leads to.
 #[derive(Debug)]
@@ -117,6 +122,11 @@ pub struct Position {
     pub done: usize,
     /// Steps that were done when the last of them fired; 0 before the first.
     pub last_step: u64,
+}
+
+/// Whether a schedule has an operation on the network, which may make parameters of other roles.
+pub fn changes_network(settings: &Settings) -> bool {
+    settings.schedule.iter().any(|one| HyperOp::named(&one.name).is_none())
 }
 
 /// Operations that neither the host nor the registry has, and labels of the registry that hide behind one of the host.
@@ -183,8 +193,14 @@ impl Schedule {
     ///
     /// # Errors
     /// C070 where no evaluation can trigger an operation. C072 where a hyper-parameter cannot be changed so, P002, P030
-    /// and P031 where a network cannot, unless the entry says `on_error = "skip"`.
-    pub fn rehearse(&self, network: &Network, live: &LiveHyper, settings: &Settings) -> Result<Vec<Planned>, Faults> {
+    /// and P031 where a network cannot, and what does not fit it, unless the entry says `on_error = "skip"`.
+    pub fn rehearse(
+        &self,
+        network: &Network,
+        live: &LiveHyper,
+        settings: &Settings,
+        fits: &Fits<'_>,
+    ) -> Result<Vec<Planned>, Faults> {
         let (mut network, mut live) = (network.clone(), live.clone());
         let mut planned = Vec::new();
         let mut evaluated = false;
@@ -196,7 +212,7 @@ impl Schedule {
                 return Err(fault.hint("lower train.eval_every, or let the operation wait for steps alone").into());
             }
             let mut skipped = None;
-            match entry.leads_to(&network, &live, self.position.last_step, settings) {
+            match entry.leads_to(&network, &live, self.position.last_step, settings, fits) {
                 Ok(next) => (network, live) = next,
                 Err(fault) if entry.on_error == OnError::Skip => skipped = Some(reason(&fault)),
                 Err(fault) => return Err(fault.at(&entry.place).into()),

@@ -46,12 +46,12 @@ const FACTS: &[Fact] = &[
     Fact {
         name: "attn_lora_divisor",
         get: |a| divisor(a, Ranks::of(&a.settings).attn, a.settings.attn_lora_divisor),
-        set: Set::Positive(|a, x| a.settings.attn_lora_divisor = Some(x)),
+        set: Set::Positive(|a, x| a.settings.attn_lora_divisor = has_rank(a, x, a.settings.lora_rank == 0)),
     },
     Fact {
         name: "vocab_lora_divisor",
         get: |a| divisor(a, 0, a.settings.vocab_lora_divisor),
-        set: Set::Positive(|a, x| a.settings.vocab_lora_divisor = Some(x)),
+        set: Set::Positive(|a, x| a.settings.vocab_lora_divisor = has_rank(a, x, true)),
     },
     Fact { name: "lora_alpha", get: |a| a.settings.lora_alpha, set: Set::Number(|a, x| a.settings.lora_alpha = x) },
     Fact { name: "bias", get: |a| flag(a.settings.bias), set: Set::Flag(|a, on| a.settings.bias = on) },
@@ -62,6 +62,12 @@ const FACTS: &[Fact] = &[
 fn divisor(architecture: &Architecture, rank: usize, set: Option<f64>) -> f64 {
     let width = architecture.settings.n_embd as f64;
     set.unwrap_or(if rank == 0 { 2.0 * width } else { width / rank as f64 })
+}
+
+/// A divisor that leaves no rank says no more than none, where there is no adapter without it; and none stays none where
+/// the width changes.
+fn has_rank(architecture: &Architecture, divisor: f64, is_none_without: bool) -> Option<f64> {
+    Some(divisor).filter(|divisor| !is_none_without || *divisor <= architecture.settings.n_embd as f64)
 }
 
 fn flag(on: bool) -> f64 {
@@ -121,7 +127,12 @@ mod tests {
         let pairs = || facts.iter().map(|(name, value)| (name.as_str(), *value));
         assert_eq!(small.with(pairs()).unwrap().facts(), facts);
         for (name, value) in pairs() {
-            let other = if ["bias", "tie_head"].contains(&name) { 1.0 - value } else { value + 1.0 };
+            let other = match name {
+                "bias" | "tie_head" => 1.0 - value,
+                // of a network without adapters, which has divisors above its width
+                "attn_lora_divisor" | "vocab_lora_divisor" => 2.0,
+                _ => value + 1.0,
+            };
             let changed = small.with([(name, other)]).unwrap().facts();
             for ((other_name, before), (_, after)) in facts.iter().zip(&changed) {
                 // those that nobody set follow the width, and attention the rank of all linear layers

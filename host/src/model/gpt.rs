@@ -197,14 +197,15 @@ impl Gpt {
         Ok(())
     }
 
-    /// Every weight with an adapter: its place among the parameters, and its values with the adapter's change in f64, so
-    /// that a merge adds one rounding and no more.
+    /// Weights with an adapter that are wanted, by their places among the parameters: each place, and the values with the
+    /// adapter's change in f64, so that a merge adds one rounding and no more.
     ///
     /// # Errors
     /// `E101` if libtorch fails.
-    pub fn merged_weights(&self) -> Result<Vec<(usize, Tensor)>, Fault> {
+    pub fn merged_weights(&self, is_wanted: &dyn Fn(usize) -> bool) -> Result<Vec<(usize, Tensor)>, Fault> {
         let merged = |(weight, adapter): (Slot, &Adapter)| Ok((weight.0, adapter.merged(weight, &self.parameters)?));
-        self.network.adapters().map(merged).collect::<Result<_, TchError>>().map_err(refused)
+        let wanted = self.network.adapters().filter(|(weight, _)| is_wanted(weight.0));
+        wanted.map(merged).collect::<Result<_, TchError>>().map_err(refused)
     }
 
     /// The same network without adapters: their changes are in the weights, which are trained from here on. The head
@@ -228,7 +229,7 @@ impl Gpt {
         {
             values.insert(LM_HEAD, shared);
         }
-        for (place, weight) in self.merged_weights()? {
+        for (place, weight) in self.merged_weights(&|_| true)? {
             values.insert(&self.parameters[place].name, weight);
         }
         let _guard = tch::no_grad_guard();

@@ -20,6 +20,7 @@ use crate::{
         settings::{GroupSettings, HyperValue, StateFormat},
     },
     fault::{Exit, Fault, Faults, nearest},
+    growth::changes_network,
     model::{Parameter, Role},
     registry::{Catalogue, Companion, Kind, Loaded, Registry, Wanted},
 };
@@ -144,6 +145,10 @@ pub fn plan(
         }
         outlines
     };
+    // An operation may make what an empty group waits for; `unused` finds those that wait in vain.
+    if !changes_network(settings) {
+        faults.0.extend(unused(settings, source, params).into_iter().map(|(_, fault)| fault));
+    }
     let mut groups = Vec::new();
     for outline in outlines {
         for &member in &outline.members {
@@ -152,7 +157,9 @@ pub fn plan(
         if let Some(hyper) = faults.take(hyper_of(&outline, settings, source)) {
             let state_format = asked(&outline.wrote, settings, source);
             let Outline { takes, loaded, members, .. } = outline;
-            groups.push(Group { takes, loaded, hyper, members, state_format });
+            if !members.is_empty() {
+                groups.push(Group { takes, loaded, hyper, members, state_format });
+            }
         }
     }
     once_each(&mut faults);
@@ -229,12 +236,11 @@ fn written_outlines<'a>(
     source: Source<'_>,
     faults: &mut Faults,
 ) -> Vec<Outline<'a>> {
-    let mut taken = vec![false; params.len()];
+    let mut members = members(settings, params);
+    let taken: BTreeSet<usize> = members.iter().flatten().copied().collect();
     let mut outlines = Vec::new();
     for (index, group) in settings.group.iter().enumerate() {
-        let mut understood = true;
         for role in group.roles.iter().filter(|role| Role::ALL.iter().all(|known| known.name() != role.as_str())) {
-            understood = false;
             let known = Role::ALL.map(Role::name);
             let key = format!("group.{index}.roles");
             let fault = Fault::new("C040", Exit::Config, format!("no parameter has role `{role}`"))
@@ -245,33 +251,15 @@ fn written_outlines<'a>(
                 None => fault,
             });
         }
-        let mut members = Vec::new();
-        for (param, taken) in params.iter().zip(&mut taken).enumerate().map(|(i, (p, taken))| ((i, p), taken)) {
-            let (i, param) = param;
-            if !*taken && takes(group, param) {
-                *taken = true;
-                members.push(i);
-            }
-        }
         let label = group.optimizer.as_deref().unwrap_or(&settings.optimizer.label);
         let Some(loaded) = faults.take(find(catalogue, label)) else { continue };
-        let description = describe(group);
-        if members.is_empty() && understood {
-            let text = format!("parameter group {index} ({description}) takes no parameter");
-            let names: Vec<&str> = params.iter().map(|param| param.name.as_str()).collect();
-            faults.push(
-                Fault::new("C041", Exit::Config, text)
-                    .at(format!("{}  group.{index}", source(&format!("group.{index}.pattern"))))
-                    .note("parameters", few(&names))
-                    .hint("the first group that takes a parameter has it; remove this one or put it further up"),
-            );
-        }
+        let members = std::mem::take(&mut members[index]);
         let is_main = loaded.label == main.label;
         let wrote = Wrote::Group { index, group, is_main };
-        outlines.push(Outline { takes: description, loaded, members, wrote, no_decay: false });
+        outlines.push(Outline { takes: describe(group), loaded, members, wrote, no_decay: false });
     }
-    let left: Vec<&str> =
-        params.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(p, _)| p.name.as_str()).collect();
+    let left = params.iter().enumerate().filter(|(index, _)| !taken.contains(index));
+    let left: Vec<&str> = left.map(|(_, parameter)| parameter.name.as_str()).collect();
     if !left.is_empty() {
         faults.push(
             Fault::new("C043", Exit::Config, format!("no group takes {} parameter(s)", left.len()))
@@ -280,6 +268,35 @@ fn written_outlines<'a>(
         );
     }
     outlines
+}
+
+/// The parameters of each written group, by place: the first that takes one has it.
+fn members(settings: &Settings, params: &[Parameter]) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); settings.group.len()];
+    for (place, param) in params.iter().enumerate() {
+        if let Some(group) = settings.group.iter().position(|group| takes(group, param)) {
+            members[group].push(place);
+        }
+    }
+    members
+}
+
+/// Written groups that take none of these parameters though their roles exist, by index, each with its fault (C041).
+pub fn unused(settings: &Settings, source: Source<'_>, params: &[Parameter]) -> Vec<(usize, Fault)> {
+    let is_role = |role: &String| Role::ALL.iter().any(|known| known.name() == role.as_str());
+    let empty = members(settings, params).into_iter().enumerate().filter(|(_, members)| members.is_empty());
+    let understood =
+        empty.map(|(index, _)| (index, &settings.group[index])).filter(|(_, one)| one.roles.iter().all(is_role));
+    let names: Vec<&str> = params.iter().map(|param| param.name.as_str()).collect();
+    let fault = |(index, group): (usize, &GroupSettings)| {
+        let text = format!("parameter group {index} ({}) takes no parameter", describe(group));
+        let fault = Fault::new("C041", Exit::Config, text)
+            .at(format!("{}  group.{index}", source(&format!("group.{index}.pattern"))))
+            .note("parameters", few(&names))
+            .hint("the first group that takes a parameter has it; remove this one or put it further up");
+        (index, fault)
+    };
+    understood.map(fault).collect()
 }
 
 fn takes(group: &GroupSettings, param: &Parameter) -> bool {

@@ -303,16 +303,20 @@ impl Optim {
         self.parameters.iter().filter(elsewhere).map(|one| one.name.as_str()).collect()
     }
 
-    /// Parameters of one group, shape, element type and step count are stacked in one batch.
+    /// Parameters of one group, shape, element type and step count are stacked in one batch, except for large ones of a
+    /// rule that gains nothing by it.
     fn step_whole(
-        &self,
+        &mut self,
         params: &[Parameter],
         grads: &[Option<Tensor>],
         hyper: &[Vec<f64>],
         grad_norm: f64,
     ) -> Result<(), Fault> {
-        for (planned, hyper) in self.groups.iter().zip(hyper) {
+        for (index, hyper) in hyper.iter().enumerate() {
+            let planned = &self.groups[index];
             let How::Whole = planned.how else { continue };
+            let loaded = planned.group.loaded.clone();
+            let alone_from = loaded.alone_from().unwrap_or(u64::MAX);
             let mut batches: Vec<(BatchKey, Vec<usize>)> = Vec::new();
             for &member in &planned.group.members {
                 if grads[member].is_none() {
@@ -320,21 +324,22 @@ impl Optim {
                 }
                 let x = &params[member].tensor;
                 let key = (x.size(), x.kind(), x.device(), self.parameters[member].count);
-                match batches.iter_mut().find(|(known, _)| *known == key) {
+                let alone = x.numel() as u64 >= alone_from;
+                match batches.iter_mut().find(|(known, _)| !alone && *known == key) {
                     Some((_, members)) => members.push(member),
                     None => batches.push((key, vec![member])),
                 }
             }
             for (_, members) in batches {
-                self.step_batch(&planned.group.loaded, params, grads, hyper, grad_norm, &members)?;
+                self.step_batch(&loaded, params, grads, hyper, grad_norm, &members)?;
             }
         }
         Ok(())
     }
 
     fn step_batch(
-        &self,
-        loaded: &Arc<Loaded>,
+        &mut self,
+        loaded: &Loaded,
         params: &[Parameter],
         grads: &[Option<Tensor>],
         hyper: &[f64],
@@ -343,9 +348,8 @@ impl Optim {
     ) -> Result<(), Fault> {
         let Some(table) = loaded.optimizer() else { return Ok(()) };
         loaded.ready()?;
-        let parameters = || members.iter().map(|&member| &self.parameters[member]);
         let named = |fault: Fault| {
-            let names: Vec<&str> = parameters().map(|one| one.name.as_str()).collect();
+            let names: Vec<&str> = members.iter().map(|&member| params[member].name.as_str()).collect();
             fault.note("optimizer", format!("`{}`", loaded.label)).note("parameters", names.join(", "))
         };
         let torch = |error: TchError| {
@@ -360,17 +364,29 @@ impl Optim {
             fault: &|status, stage| loaded.fault(status, stage),
         };
         tch::no_grad(|| {
+            let parameters = || members.iter().map(|&member| &self.parameters[member]);
             let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
             let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
-            let (x, g) = (Tensor::f_stack(&x, 0).map_err(torch)?, Tensor::f_stack(&g, 0).map_err(torch)?);
+            let (x, g) = (stacked(&x).map_err(torch)?, stacked(&g).map_err(torch)?);
             let places = self.parameters[members[0]].state.tensors.len();
-            let stacked = (0..places).map(|place| {
+            let state = (0..places).map(|place| {
                 let slots: Vec<&Tensor> = parameters().filter_map(|one| one.state.tensors[place].as_ref()).collect();
-                if slots.is_empty() { Ok(None) } else { Tensor::f_stack(&slots, 0).map(Some) }
+                if slots.is_empty() { Ok(None) } else { stacked(&slots).map(Some) }
             });
-            let state = stacked.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
+            let state = state.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
             let step = self.parameters[members[0]].next_step(grad_norm);
             let (new_x, new_state) = whole::step_whole(&rule, hyper, step, &x, &g, &state).map_err(named)?;
+            if let [member] = *members {
+                // What comes back has memory of its own: it is taken over as it is. Other handles to the parameter see it.
+                let only = |new: &Tensor| new.f_select(0, 0);
+                only(&new_x).and_then(|new| params[member].tensor.shallow_clone().f_set_data(&new)).map_err(torch)?;
+                for (slot, new) in self.parameters[member].state.tensors.iter_mut().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new) {
+                        *slot = only(new).map_err(torch)?;
+                    }
+                }
+                return Ok(());
+            }
             for (index, &member) in members.iter().enumerate() {
                 let take = |from: &Tensor, into: &Tensor| {
                     from.f_select(0, index as i64).and_then(|new| into.shallow_clone().f_copy_(&new)).map(|_| ())
@@ -435,6 +451,14 @@ impl Optim {
     }
 }
 
+/// Tensors of one shape as one batch; a view, where there is but one.
+fn stacked(all: &[&Tensor]) -> Result<Tensor, TchError> {
+    match all {
+        [one] => one.f_unsqueeze(0),
+        all => Tensor::f_stack(all, 0),
+    }
+}
+
 /// What parameters of one batch have in common.
 type BatchKey = (Vec<i64>, tch::Kind, tch::Device, u64);
 
@@ -482,7 +506,7 @@ fn how(group: &Group) -> Result<How, Fault> {
         return Ok(How::Whole);
     };
     let evaluation = loaded.record_evaluation(hyper)?;
-    match slots.iter().find(|slot| slot.kind() != 0) {
+    match slots.iter().find(|slot| slot.shape_kind != 0) {
         None => Ok(How::Elementwise { rule, expression, evaluation }),
         Some(slot) => {
             let text =

@@ -8,6 +8,7 @@
 //! | C060 | 3 | a pattern takes no parameter, or none that is trained |
 //! | C061 | 4 | a hyper-parameter does not fit the plugin's schema |
 //! | C062 | 3 | an input is missing, or the plugin asks for no such input |
+//! | C063 | 3 | an operation changes a parameter for which a projection has inputs |
 //! | D060 | 8 | a file of inputs cannot be read |
 //! | D061 | 8 | a file of inputs does not fit the network: a tensor is missing, unknown, of another type or not finite |
 //! | P020 | 5 | a plugin returned something that is no gradient of the parameter |

@@ -9,8 +9,8 @@ use std::sync::{
 use abi_stable::std_types::RResult;
 use sdk::{
     abi::{
-        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, ProjectionTable,
-        RuleTable, SlotDescriptor, SlotsTable, SumsTable,
+        self, ArchOpTable, Descriptor, EvaluationTable, HyperDescriptor, NarrowEntry, OptimizerTable, PassesTable,
+        ProjectionTable, RuleTable, SlotDescriptor, SlotsTable, SumsTable,
     },
     tape::{self, Node},
 };
@@ -45,7 +45,7 @@ pub struct Loaded {
 enum Table {
     Rule(&'static RuleTable, Option<&'static EvaluationTable>),
     Sums(&'static RuleTable, &'static SumsTable),
-    Optimizer(&'static OptimizerTable, Option<&'static SlotsTable>),
+    Optimizer(&'static OptimizerTable, Option<&'static SlotsTable>, Option<&'static PassesTable>),
     Projection(&'static ProjectionTable),
     ArchOp(&'static ArchOpTable),
 }
@@ -55,7 +55,8 @@ impl std::fmt::Debug for Table {
         f.write_str(match self {
             Table::Rule(..) => "plugin.rule/1",
             Table::Sums(..) => "plugin.sums/1",
-            Table::Optimizer(..) => "plugin.optimizer/1",
+            Table::Optimizer(_, _, None) => "plugin.optimizer/1",
+            Table::Optimizer(_, _, Some(_)) => "plugin.passes/1",
             Table::Projection(_) => "plugin.projection/1",
             Table::ArchOp(_) => "plugin.arch_op/1",
         })
@@ -119,7 +120,12 @@ impl Loaded {
 
     /// Its table, where it is an optimizer over whole tensors.
     pub fn optimizer(&self) -> Option<&'static OptimizerTable> {
-        if let Table::Optimizer(table, _) = self.table { Some(table) } else { None }
+        if let Table::Optimizer(table, ..) = self.table { Some(table) } else { None }
+    }
+
+    /// Elements from which on a parameter is stepped by itself; none where parameters of one shape are always stacked.
+    pub fn alone_from(&self) -> Option<u64> {
+        if let Table::Optimizer(_, _, Some(passes)) = self.table { Some((passes.alone_from)()) } else { None }
     }
 
     /// Its table, where it is a projection.
@@ -207,6 +213,11 @@ impl Loaded {
         descriptor::fact(&self.descriptor, key)
     }
 
+    /// Whether what a slot holds depends on the tensor as a whole, as its plugin says.
+    pub fn is_mixed(&self, slot: &str) -> bool {
+        self.descriptor.facts.iter().any(|fact| fact.0 == "mixed" && fact.1 == slot)
+    }
+
     /// Its state slots for these hyper-parameters; none where it is no optimizer.
     ///
     /// # Errors
@@ -214,7 +225,7 @@ impl Loaded {
     pub fn slots(&self, hyper: &[f64]) -> Result<Vec<SlotDescriptor>, Fault> {
         let answer = match self.table {
             Table::Rule(table, _) | Table::Sums(table, _) => (table.slots)(hyper.into()),
-            Table::Optimizer(table, _) => (table.slots)(hyper.into()),
+            Table::Optimizer(table, ..) => (table.slots)(hyper.into()),
             Table::Projection(_) | Table::ArchOp(_) => return Ok(Vec::new()),
         };
         self.usable(answer)
@@ -236,7 +247,7 @@ impl Loaded {
 
     /// The table of its slots by shape, where it has one.
     pub fn slots_by_shape(&self) -> Option<&'static SlotsTable> {
-        if let Table::Optimizer(_, slots) = self.table { slots } else { None }
+        if let Table::Optimizer(_, slots, _) = self.table { slots } else { None }
     }
 
     /// The state slots of a parameter of this shape.
@@ -264,12 +275,12 @@ impl Loaded {
                 let measures = sums.measure_f32_narrow.is_some() && sums.measure_bf16_narrow.is_some();
                 narrow_entry(table).filter(|_| measures).map(|entry| entry(hyper.into()))
             }
-            Table::Optimizer(table, _) => table.narrow.map(|entry| entry(hyper.into(), shape.into())),
+            Table::Optimizer(table, ..) => table.narrow.map(|entry| entry(hyper.into(), shape.into())),
             Table::Projection(_) | Table::ArchOp(_) => None,
         };
         let Some(answer) = answer else { return Ok(None) };
         let narrow = self.answer(answer, "narrow")?;
-        let fit = slots.iter().filter(|slot| slot.kind() == 0).fold(0, |bits, slot| bits | 1u64 << slot.index);
+        let fit = slots.iter().filter(|slot| slot.shape_kind == 0).fold(0, |bits, slot| bits | 1u64 << slot.index);
         if narrow & !fit != 0 {
             let message = format!("optimizer `{}` names slots for bf16 that cannot be kept in it", self.label);
             return Err(self.plugin_fault("P002", message, format!("bits {narrow:#b}, of which {fit:#b} can be")));
@@ -437,7 +448,11 @@ fn find_table(entry: &Entry, library: &Library, descriptor: &Descriptor) -> Resu
         (Kind::Optimizer, "plugin.sums/1") => Ok(Table::Sums(library.table(label)?, library.table(label)?)),
         (Kind::Optimizer, "plugin.optimizer/1") => {
             // A plugin of an older sdk has slots of one kind for all shapes.
-            Ok(Table::Optimizer(library.table(label)?, library.table(label).ok()))
+            Ok(Table::Optimizer(library.table(label)?, library.table(label).ok(), None))
+        }
+        (Kind::Optimizer, "plugin.passes/1") => {
+            let (optimizer, slots, passes) = (library.table(label)?, library.table(label)?, library.table(label)?);
+            Ok(Table::Optimizer(optimizer, Some(slots), Some(passes)))
         }
         (Kind::Projection, "plugin.projection/1") => library.table(label).map(Table::Projection),
         (Kind::ArchOp, "plugin.arch_op/1") => library.table(label).map(Table::ArchOp),
@@ -465,8 +480,8 @@ fn unusable(slots: &[SlotDescriptor]) -> Option<String> {
         if slot.index >= MOST_SLOTS {
             return Some(format!("slot `{name}` has index {}", slot.index));
         }
-        if (slot.kind() > 5 && slot.kind() < sdk::SQUARE) || slot.start > 2 {
-            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.kind(), slot.start));
+        if (slot.shape_kind > 5 && slot.shape_kind < sdk::SQUARE) || slot.start > 2 {
+            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
         }
     }
     None

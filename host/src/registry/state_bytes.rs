@@ -24,8 +24,8 @@ pub struct StateBytes {
 impl StateBytes {
     /// Of these slots, in f32.
     pub fn of(slots: &[SlotDescriptor]) -> StateBytes {
-        let elementwise = slots.iter().filter(|slot| slot.kind() == 0).count() as u64;
-        let others = slots.iter().filter(|slot| slot.kind() != 0).map(shape).collect();
+        let elementwise = slots.iter().filter(|slot| slot.shape_kind == 0).count() as u64;
+        let others = slots.iter().filter(|slot| slot.shape_kind != 0).map(shape).collect();
         StateBytes { per_parameter: elementwise * F32, others }
     }
 
@@ -38,10 +38,10 @@ impl StateBytes {
 
 /// The name of a slot's shape.
 pub fn shape(slot: &SlotDescriptor) -> &'static str {
-    if slot.kind() >= sdk::SQUARE {
+    if slot.shape_kind >= sdk::SQUARE {
         return "square";
     }
-    SHAPES.get(slot.kind() as usize).copied().unwrap_or("unknown")
+    SHAPES.get(slot.shape_kind as usize).copied().unwrap_or("unknown")
 }
 
 impl fmt::Display for StateBytes {

@@ -238,7 +238,7 @@ extern "C" fn core_for_all(_: RStr<'_>, _: RStr<'_>) -> usize {
 fn plugins_that_do_not_fit_are_refused() {
     let root = |abi_version, describe, get_table| Root { abi_version, describe, get_table }.leak_into_prefix();
     let table = [
-        (root(future, never, tables), "R016", "needs ABI 1.101, this host has 1.2"),
+        (root(future, never, tables), "R016", "needs ABI 1.102, this host has 1.3"),
         (root(version, failing, tables), "R017", "failed to describe itself"),
         (root(version, aborting, tables), "R018", "panic = \"abort\""),
         (root(version, unnamed, tables), "R019", "has no paper"),

@@ -18,7 +18,7 @@ use crate::fault::{Exit, Fault};
 pub fn step(target: &Target<'_>, numbers: &[f64]) -> Result<(), Fault> {
     let failed = |error: TchError| fault(error.to_string());
     tch::no_grad(|| {
-        let results = evaluate(target, numbers)?;
+        let results = of_target(target, numbers)?;
         let x = results.x.ok_or_else(|| fault("it has no result".into()))?;
         target.x.shallow_clone().f_copy_(&x).map_err(failed)?;
         for (index, new) in results.state {
@@ -38,7 +38,7 @@ pub fn measure(target: &Target<'_>, numbers: &[f64]) -> Result<Vec<f64>, Fault> 
     let failed = |error: TchError| fault(error.to_string());
     tch::no_grad(|| {
         let mut sums = Vec::new();
-        for (index, shares) in evaluate(target, numbers)?.sums {
+        for (index, shares) in of_target(target, numbers)?.sums {
             let all = shares.f_to_kind(Kind::Double).and_then(|wide| wide.f_expand(target.x.size(), false));
             let sum = all.and_then(|all| all.f_sum(Kind::Double)?.f_double_value(&[])).map_err(failed)?;
             sums.push((index, sum));
@@ -46,6 +46,23 @@ pub fn measure(target: &Target<'_>, numbers: &[f64]) -> Result<Vec<f64>, Fault> 
         sums.sort_by_key(|(index, _)| *index);
         Ok(sums.into_iter().map(|(_, sum)| sum).collect())
     })
+}
+
+/// What a checked pass makes of every element, by index, in the type of the arithmetic: what is kept, or goes to a sum.
+/// `inputs` are of one element type and device, and broadcast. A result may have fewer dimensions than they, and then is
+/// the same along those.
+///
+/// # Errors
+/// As [`step`].
+pub fn pass(expression: &[Node], numbers: &[f64], inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let Some(first) = inputs.first() else { return Err("no inputs".into()) };
+    let (kind, device) = (state_kind(first.kind()), first.device());
+    let leaf = |_: Op, index: u64| inputs[index as usize].f_to_kind(kind).map(Some);
+    let lanes = Lanes { kind, device, leaf: &leaf, scalars: tape::scalars(expression, numbers, &[]) };
+    let results = tch::no_grad(|| evaluate(expression, &lanes))?;
+    let mut all: Vec<(usize, Tensor)> = results.state.into_iter().chain(results.sums).collect();
+    all.sort_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, tensor)| tensor).collect())
 }
 
 fn fault(text: String) -> Fault {
@@ -62,13 +79,23 @@ struct Results {
     sums: Vec<(usize, Tensor)>,
 }
 
-fn evaluate(target: &Target<'_>, numbers: &[f64]) -> Result<Results, Fault> {
+fn of_target(target: &Target<'_>, numbers: &[f64]) -> Result<Results, Fault> {
     let scalars = tape::scalars(target.expression, target.hyper, numbers);
-    let lanes = Lanes { kind: state_kind(target.x.kind()), device: target.x.device(), target, scalars };
-    let mut values: Vec<Option<Tensor>> = Vec::with_capacity(target.expression.len());
+    let kind = state_kind(target.x.kind());
+    let leaf = |op: Op, index: u64| match op {
+        Op::X => target.x.f_detach()?.f_to_kind(kind).map(Some),
+        Op::G => target.g.f_to_kind(kind).map(Some),
+        _ => target.state.get(index as usize).and_then(Option::as_ref).map(|slot| slot.f_to_kind(kind)).transpose(),
+    };
+    let lanes = Lanes { kind, device: target.x.device(), leaf: &leaf, scalars };
+    evaluate(target.expression, &lanes).map_err(fault)
+}
+
+fn evaluate(expression: &[Node], lanes: &Lanes<'_>) -> Result<Results, String> {
+    let mut values: Vec<Option<Tensor>> = Vec::with_capacity(expression.len());
     let mut results = Results { x: None, state: Vec::new(), sums: Vec::new() };
-    for (place, node) in target.expression.iter().enumerate() {
-        let at = |text: String| fault(format!("node {place}: {text}"));
+    for (place, node) in expression.iter().enumerate() {
+        let at = |text: String| format!("node {place}: {text}");
         let op = node.operation().ok_or_else(|| at(format!("operation {} is not known", node.op)))?;
         let value = match op {
             op if op.is_scalar() => None,
@@ -97,12 +124,13 @@ fn text(error: TchError) -> String {
     error.to_string()
 }
 
-/// What the operations of one tensor have in common.
+/// What the operations of one expression have in common.
 struct Lanes<'a> {
     /// Type of the arithmetic.
     kind: Kind,
     device: Device,
-    target: &'a Target<'a>,
+    /// X, G, or a slot by index; none where the slot is switched off.
+    leaf: &'a dyn Fn(Op, u64) -> Result<Option<Tensor>, TchError>,
     scalars: Vec<f64>,
 }
 
@@ -118,11 +146,10 @@ impl Lanes<'_> {
         let c = || self.of(values, node.c);
         let scalar = || self.scalars.get(node.a as usize).copied().ok_or("a scalar is missing".to_string());
         match op {
-            Op::X => self.target.x.f_detach().and_then(|x| x.f_to_kind(self.kind)),
-            Op::G => self.target.g.f_to_kind(self.kind),
-            Op::State => match self.target.state.get(node.bits as usize) {
-                Some(Some(slot)) => slot.f_to_kind(self.kind),
-                _ => self.number(0.0),
+            Op::X | Op::G | Op::State => match (self.leaf)(op, node.bits) {
+                Ok(Some(tensor)) => Ok(tensor),
+                Ok(None) => self.number(0.0),
+                Err(error) => Err(error),
             },
             Op::Lift => self.number(scalar()?),
             Op::LiftCond => Tensor::f_full([0i64; 0], i64::from(scalar()? != 0.0), (Kind::Bool, self.device)),

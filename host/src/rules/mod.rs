@@ -13,7 +13,10 @@ pub mod cuda;
 pub mod interpret;
 pub mod kernel;
 pub mod norm;
+pub mod pass;
 
+#[cfg(test)]
+pub(crate) mod pass_tests;
 #[cfg(test)]
 mod tests;
 

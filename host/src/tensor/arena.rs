@@ -72,6 +72,11 @@ pub(super) fn with_call<T>(work: impl FnOnce(&mut Call) -> Result<T, String>) ->
     })
 }
 
+/// Whether the innermost call of this thread writes down what it does.
+pub(super) fn is_traced() -> bool {
+    CALLS.with_borrow(|calls| calls.last().is_some_and(|call| call.trace.is_some()))
+}
+
 /// One plugin call: tensors go in as handles before it, results are taken out after it, the rest is freed when this
 /// drops.
 ///

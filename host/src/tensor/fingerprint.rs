@@ -107,7 +107,7 @@ fn slots_text(slots: &[SlotDescriptor]) -> String {
     let mut text = String::new();
     for slot in slots {
         // Names are left out: they decide no number. Writing to a string cannot fail.
-        let _ = writeln!(text, "slot {} {} {} {:016x}", slot.index, slot.kind(), slot.start, slot.fill.to_bits());
+        let _ = writeln!(text, "slot {} {} {} {:016x}", slot.index, slot.shape_kind, slot.start, slot.fill.to_bits());
     }
     text
 }

@@ -30,12 +30,12 @@ pub fn kind_of_code(code: u32) -> Result<Kind, String> {
 /// dimensions. From 256 on: a square matrix, `[n, n]` for 256 + n. An error where the parameter has fewer than two
 /// dimensions and the slot needs them.
 pub fn slot_shape(slot: &SlotDescriptor, parameter: &[i64]) -> Result<Vec<i64>, String> {
-    match (slot.kind(), parameter) {
+    match (slot.shape_kind, parameter) {
         (0, _) => Ok(parameter.to_vec()),
         (5, _) => Ok(Vec::new()),
         (square, _) if square >= SQUARE => Ok(vec![i64::from(square - SQUARE); 2]),
         (1..=4, [leading @ .., r, c]) => {
-            let tail: &[i64] = match slot.kind() {
+            let tail: &[i64] = match slot.shape_kind {
                 1 => &[*r],
                 2 => &[*c],
                 3 => &[*r, *r],
@@ -61,7 +61,7 @@ pub fn initial_slot(slot: &SlotDescriptor, x: &Tensor, kind: Kind) -> Result<Ten
     match slot.start {
         0 => Tensor::f_zeros(&shape, (kind, x.device())),
         1 => Tensor::f_full(&shape, slot.fill, (kind, x.device())),
-        2 if slot.kind() == 0 => x.f_detach().and_then(|x| x.f_to_dtype(kind, false, true)),
+        2 if slot.shape_kind == 0 => x.f_detach().and_then(|x| x.f_to_dtype(kind, false, true)),
         other => return Err(format!("state slot `{}` starts as {other}, which does not fit it", slot.name)),
     }
     .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())

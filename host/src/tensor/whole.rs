@@ -31,7 +31,8 @@ pub struct WholeRule<'a> {
 /// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of
 /// one parameter, and the L2 norm of all gradients of the run before clipping.
 ///
-/// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory of their own. What is
+/// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory of their own; a slot that
+/// the rule left alone comes back as it was given. What is
 /// bf16 (parameters and gradients, slots) is computed with in f32, and rounded to nearest even. The arguments are never
 /// changed, so on an error nothing has happened.
 pub fn step_whole(
@@ -66,6 +67,7 @@ pub(super) fn step_in(
     for (handle, tensor) in handles.iter_mut().zip(&wide_state) {
         *handle = tensor.as_ref().map_or(0, |tensor| scope.insert(tensor.shallow_clone()));
     }
+    let given = handles;
     let mut new_x = 0_u64;
     let call = OptimizerCall {
         struct_size: size_of::<OptimizerCall>(),
@@ -96,6 +98,10 @@ pub(super) fn step_in(
             new_state.push(None);
             continue;
         };
+        if handle == given[index] {
+            new_state.push(Some(old.shallow_clone()));
+            continue;
+        }
         let what = format!("state slot {index}");
         let new = scope.get(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
         fits(rule.label, &what, &new, wide)?;

@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 
 use sdk::abi::{Network, ParameterInfo};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::Kind;
 
-use super::{Prepared, Trainer, prepare, trainer::network};
+use super::{Prepared, Trainer, trainer::network};
 use crate::{
-    fault::{Fault, Faults},
+    fault::Faults,
     growth::{Entry, LiveHyper},
-    model::{self, Parameter, Role},
-    optim::{narrow, param_groups},
+    model,
+    optim::narrow,
     registry::hyper::plain,
     rules::kernel::slot_kind,
     tensor::slots::slot_shape,
@@ -62,7 +62,8 @@ impl Trainer<'_> {
     /// What cannot be done, as at start; groups and state that do not fit a network on the way.
     pub fn forecast(&self) -> Result<Vec<Stage>, Faults> {
         let (here, live) = (network(&self.model), &self.progress.hyper);
-        let planned = self.schedule.rehearse(&here, live, &self.settings)?;
+        let takers = self.prepared.takers();
+        let planned = self.schedule.rehearse(&here, live, self.settings, &|plan, network| takers.fit(plan, network))?;
         let stage = |network: &Network, live: &LiveHyper| stage(self.prepared, network, live);
         let mut stages = vec![stage(&here, live)?];
         let mut latest = Some(self.schedule.position().last_step);
@@ -137,9 +138,7 @@ fn stage(prepared: &Prepared, network: &Network, live: &LiveHyper) -> Result<Sta
 
 /// Bytes of optimizer state of a network that is not there.
 fn state_bytes(prepared: &Prepared, network: &Network, kind: Kind) -> Result<u64, Faults> {
-    let parameters = network.parameters.iter().map(|info| stand_in(info, kind)).collect::<Result<Vec<_>, Fault>>()?;
-    let source = |key: &str| prepare::source(&prepared.resolved, key);
-    let groups = param_groups::plan(&prepared.resolved.settings, &source, &prepared.catalogue, &parameters)?;
+    let (groups, parameters) = prepared.takers().outline(network)?;
     let mut bytes = 0;
     for group in &groups {
         for tensor in group.members.iter().map(|&member| &parameters[member].tensor) {
@@ -153,18 +152,6 @@ fn state_bytes(prepared: &Prepared, network: &Network, kind: Kind) -> Result<u64
         }
     }
     Ok(bytes)
-}
-
-/// A parameter of this shape whose values take no memory.
-fn stand_in(info: &ParameterInfo, kind: Kind) -> Result<Parameter, Fault> {
-    let one = Tensor::f_zeros([1], (kind, Device::Cpu)).and_then(|zero| zero.f_expand(info.shape.to_vec(), false));
-    Ok(Parameter {
-        name: info.name.to_string(),
-        role: Role::ALL.into_iter().find(|role| role.name() == info.role.as_str()).unwrap_or(Role::Matrix),
-        layer: usize::try_from(info.layer).ok(),
-        tensor: one.map_err(model::refused)?,
-        frozen: info.frozen,
-    })
 }
 
 /// Columns of the table of stages.

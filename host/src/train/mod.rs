@@ -10,6 +10,7 @@ mod operate;
 pub mod prepare;
 mod progress;
 pub mod step;
+mod takers;
 mod trainer;
 
 pub use ledger::{Ledger, Terms};

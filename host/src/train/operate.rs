@@ -133,7 +133,7 @@ impl Trainer<'_> {
 
     fn change_hyper(&mut self, op: &HyperOp, value: f64) -> Result<Changed, Fault> {
         let has_adapters = self.model.parameters().iter().any(|one| one.role == Role::Adapter);
-        let next = op.apply(&self.progress.hyper, value, self.progress.step, &self.settings, has_adapters);
+        let next = op.apply(&self.progress.hyper, value, self.progress.step, self.settings, has_adapters);
         let next = next.map_err(|text| Fault::new("P032", Exit::Plugin, text))?;
         self.model.set_lora_alpha(next.lora_alpha)?;
         let before = std::mem::replace(&mut self.progress.hyper, next);

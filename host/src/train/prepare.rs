@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
+use super::takers::Takers;
 use crate::{
     config::{Resolved, Source, trace},
     fault::Faults,
     growth::{self, LiveHyper, Schedule},
     model::Architecture,
-    optim::{labels_wanted, param_groups},
-    projection::Projections,
+    optim::labels_wanted,
     registry::{Catalogue, Kind, Registry},
 };
 
@@ -23,6 +23,13 @@ pub struct Prepared {
     pub catalogue: Catalogue,
     /// The line that says what every knob is and where it came from.
     pub trace: String,
+}
+
+impl Prepared {
+    /// What the run says of groups and projections.
+    pub(super) fn takers(&self) -> Takers<'_> {
+        Takers { resolved: &self.resolved, catalogue: &self.catalogue }
+    }
 }
 
 /// Looks up every label, loads their plugins, and tries the hyper-parameters and groups.
@@ -90,15 +97,19 @@ fn fill_defaults(resolved: &mut Resolved, catalogue: &Catalogue) {
 fn outline(resolved: &Resolved, catalogue: &Catalogue) -> Result<(), Faults> {
     let settings = &resolved.settings;
     let architecture = Architecture { settings: settings.model.clone(), vocab_size: 1 };
-    let parameters = architecture.outline()?;
+    let outline = growth::network(&architecture.outline()?, &architecture.facts());
+    let takers = Takers { resolved, catalogue };
     let mut faults = Faults::none();
-    let source = |key: &str| source(resolved, key);
-    faults.take(param_groups::plan(settings, &source, catalogue, &parameters));
-    let thaws = !settings.schedule.is_empty();
-    faults.take(Projections::check(&settings.projection, catalogue, &parameters, thaws));
-    let outline = growth::network(&parameters, &architecture.facts());
+    faults.take(takers.outline(&outline));
     let schedule = Schedule::plan(settings, catalogue, &|key| place(resolved, key));
     let live = LiveHyper::of(settings);
-    faults.take(schedule.and_then(|schedule| schedule.rehearse(&outline, &live, settings)));
+    let fits = |plan: &_, network: &_| takers.fit(plan, network);
+    if let Some(planned) =
+        faults.take(schedule.and_then(|schedule| schedule.rehearse(&outline, &live, settings, &fits)))
+    {
+        let later = planned.iter().map(|planned| &planned.network);
+        let never_used = takers.never_used(&std::iter::once(&outline).chain(later).collect::<Vec<_>>());
+        faults.0.extend(never_used?);
+    }
     faults.check()
 }

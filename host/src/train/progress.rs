@@ -26,7 +26,7 @@ pub struct Progress {
     pub skipped_in_a_row: BTreeMap<String, u32>,
     /// Where the schedule of operations stands.
     pub schedule: growth::Position,
-    /// Numbers of the architecture where operations have changed it since the run began.
+    /// All numbers of the architecture, where operations have changed any since the run began; else none.
     pub architecture: BTreeMap<String, f64>,
     /// Hyper-parameters that operations have changed or may change.
     pub hyper: growth::LiveHyper,

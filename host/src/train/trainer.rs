@@ -20,7 +20,7 @@ use crate::{
     data::Corpus,
     evaluation::{Evaluation, evaluate},
     fault::{Exit, Fault, Faults},
-    growth::{self, Applied, LiveHyper, Schedule},
+    growth::{self, Applied, Fits, LiveHyper, Schedule},
     metrics::digits::bits,
     model::{self, Architecture, Gpt, Parameter},
     optim::{GroupRow, Optim, non_finite::Guard},
@@ -32,7 +32,7 @@ use crate::{
 /// A run with everything it needs, at some step.
 pub struct Trainer<'p> {
     pub(super) prepared: &'p Prepared,
-    pub(super) settings: Settings,
+    pub(super) settings: &'p Settings,
     device: Device,
     corpus: Corpus,
     pub(super) model: Gpt,
@@ -49,7 +49,7 @@ impl<'p> Trainer<'p> {
     /// # Errors
     /// All faults of the data, or all of groups, projections and operations.
     pub fn new(prepared: &'p Prepared) -> Result<Trainer<'p>, Faults> {
-        let settings = prepared.resolved.settings.clone();
+        let settings = &prepared.resolved.settings;
         // f64 is for checking numbers, on the CPU
         let wanted = if settings.format == Format::F64 { config::settings::Device::Cpu } else { settings.device };
         let device = device::open(wanted)?;
@@ -60,14 +60,16 @@ impl<'p> Trainer<'p> {
         let vocabulary = corpus.tokenizer.vocabulary();
         let model = Gpt::new(&settings.model, corpus.tokenizer.vocab_size(), settings.seed, settings.format, device)?;
         let mut faults = Faults::none();
-        let takers = faults.take(takers(prepared, &settings, &model));
+        let takers = prepared.takers();
+        let taken = faults.take(takers.of(&model));
         let schedule =
-            faults.take(Schedule::plan(&settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
-        let hyper = LiveHyper::of(&settings);
-        let schedule =
-            schedule.filter(|schedule| faults.take(schedule.rehearse(&network(&model), &hyper, &settings)).is_some());
+            faults.take(Schedule::plan(settings, &prepared.catalogue, &|key| prepare::place(&prepared.resolved, key)));
+        let hyper = LiveHyper::of(settings);
+        let fits: &Fits<'_> = &|plan, network| takers.fit(plan, network);
+        let rehearsed = schedule.as_ref().map(|schedule| schedule.rehearse(&network(&model), &hyper, settings, fits));
+        let schedule = schedule.filter(|_| rehearsed.is_some_and(|planned| faults.take(planned).is_some()));
         let guard = Guard::new(settings.train.non_finite);
-        match (takers, schedule) {
+        match (taken, schedule) {
             (Some((optim, projections)), Some(schedule)) => {
                 let lineage = Lineage::of(prepared, &corpus, &optim.table(), device);
                 let progress = Progress { vocabulary, lineage, hyper, ..Progress::default() };
@@ -122,7 +124,7 @@ impl<'p> Trainer<'p> {
         let mut grown = None;
         if architecture.facts() != self.model.facts() {
             let model = self.model.grown(&architecture, self.settings.seed, BTreeMap::new())?;
-            let (optim, projections) = takers(self.prepared, &self.settings, &model)?;
+            let (optim, projections) = self.prepared.takers().of(&model)?;
             grown = Some((model, optim, projections));
         }
         let (model, optim) = match &mut grown {
@@ -212,7 +214,7 @@ impl<'p> Trainer<'p> {
         let number = self.progress.step + 1;
         let done = step::run(
             &self.progress,
-            &self.settings,
+            self.settings,
             &self.corpus,
             &mut self.model,
             &mut self.guard,
@@ -247,13 +249,13 @@ impl<'p> Trainer<'p> {
     /// P030 and P031, and what groups and projections object to in the new network; everything is then as it was.
     pub(super) fn grow(&mut self, plan: &NetworkPlan) -> Result<Applied, Fault> {
         let (model, mut applied) = growth::grow(&self.model, plan, self.settings.seed, self.progress.step)?;
-        if applied.kept == plan.parameters.len() && applied.old.is_empty() && is_in_place(plan) {
+        if applied.kept == plan.parameters.len() && model.facts() == self.model.facts() && is_in_place(plan) {
             growth::freeze_as_planned(self.model.parameters_mut(), plan);
             return Ok(applied);
         }
-        let (mut optim, projections) = takers(self.prepared, &self.settings, &model).map_err(Faults::into_one)?;
+        let (mut optim, projections) = self.prepared.takers().of(&model).map_err(Faults::into_one)?;
         let state = self.settings.growth.state;
-        applied.state = optim.carry(&self.optim, self.model.parameters(), plan, state)?;
+        applied.state = optim.carry(&self.optim, (self.model.parameters(), model.parameters()), plan, state)?;
         self.guard.resume(skips_along(self.guard.in_a_row(), plan));
         (self.model, self.optim, self.projections) = (model, optim, projections);
         self.progress.hyper.lora_alpha = self.model.settings().lora_alpha;
@@ -261,11 +263,13 @@ impl<'p> Trainer<'p> {
         Ok(applied)
     }
 
-    /// Numbers of the architecture that are not those the run began with.
+    /// All numbers of the architecture, where any is not that which the run began with: what one of them is by default
+    /// may follow from another.
     fn changed_facts(&self) -> BTreeMap<String, f64> {
         let vocab_size = self.corpus.tokenizer.vocab_size();
         let begun = Architecture { settings: self.settings.model.clone(), vocab_size }.facts();
-        self.model.facts().into_iter().filter(|fact| !begun.contains(fact)).collect()
+        let now = self.model.facts();
+        if now == begun { BTreeMap::new() } else { now.into_iter().collect() }
     }
 
     /// Looks at the network with the weights to evaluate at; it has those that are trained again afterwards.
@@ -344,19 +348,6 @@ fn training_weights(
     }
     faults.check()?;
     Ok((model, state))
-}
-
-/// Who takes the parameters of a network: the optimizers of its groups, and the projections.
-fn takers(prepared: &Prepared, settings: &Settings, model: &Gpt) -> Result<(Optim, Projections), Faults> {
-    let source = |key: &str| prepare::source(&prepared.resolved, key);
-    let mut faults = Faults::none();
-    let optim = faults.take(Optim::plan(settings, &source, &prepared.catalogue, model.parameters()));
-    let thaws = !settings.schedule.is_empty();
-    let projections = Projections::plan(&settings.projection, &prepared.catalogue, model.parameters(), thaws);
-    match (optim, faults.take(projections)) {
-        (Some(optim), Some(projections)) => Ok((optim, projections)),
-        _ => Err(faults),
-    }
 }
 
 /// Whether a plan that keeps every parameter keeps each under its own name.

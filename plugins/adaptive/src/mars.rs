@@ -39,6 +39,8 @@ pub struct State<T> {
 const LION: usize = 1;
 
 impl Optimizer for Mars {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -73,26 +75,125 @@ impl Optimizer for Mars {
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        let t = step.t;
-        let is_matrix = x.shape()?.len() > 2;
-        let mut reduced = g;
-        if is_matrix {
-            if t > 1.0 {
-                reduced = g.add_scaled(g.sub(state.last_grad)?, h.gamma * (h.beta1 / (1.0 - h.beta1)))?;
-            }
-            reduced = reduced.div(reduced.mul(reduced)?.sum_each()?.sqrt()?.max_scalar(1.0)?)?;
-        }
-        state.last_grad = g;
-        state.exp_avg = state.exp_avg.lerp(reduced, h.beta1)?;
-        let direction = if is_matrix && h.mars_type.is(LION) {
-            state.exp_avg.sign()?
+        let (t, shape) = (step.t, x.shape()?);
+        let is_matrix = shape.len() > 2;
+        // At the first step there is no gradient before.
+        let change = if is_matrix && t > 1.0 { h.gamma * (h.beta1 / (1.0 - h.beta1)) } else { 0.0 };
+        let (g, last) = ((g, Per::Element), (state.last_grad, Per::Element));
+        let size = if is_matrix {
+            let squares = Size::run(Change { change }, Grads { g, last }, Total { squares: Per::Parameter })?.squares;
+            squares.sqrt()?.max_scalar(1.0)?
         } else {
-            state.exp_avg_sq = state.exp_avg_sq.lerp(reduced.mul(reduced)?, h.beta2)?;
-            let correction2 = (1.0 - h.beta2.powf(t)).sqrt();
-            let root = state.exp_avg_sq.sqrt()?.mul_scalar(1.0 / correction2)?.add_scalar(h.eps)?;
-            state.exp_avg.mul_scalar(1.0 / (1.0 - h.beta1.powf(t)))?.div(root)?
+            x.full(&shape[..1], 1.0)?
         };
-        x.mul_scalar(1.0 - h.lr * h.weight_decay)?.add_scaled(direction, -h.lr)
+        let (exp_avg, exp_avg_sq) = ((state.exp_avg, Per::Element), (state.exp_avg_sq, Per::Element));
+        let now = Now { x: (x, Per::Element), g, last, size: (size, Per::Parameter), exp_avg, exp_avg_sq };
+        let numbers = Numbers {
+            beta1: h.beta1,
+            beta2: h.beta2,
+            change,
+            lr: h.lr,
+            keep: 1.0 - h.lr * h.weight_decay,
+            correction1: 1.0 - h.beta1.powf(t),
+            correction2: (1.0 - h.beta2.powf(t)).sqrt(),
+            eps: h.eps,
+        };
+        state.last_grad = g.0;
+        if is_matrix && h.mars_type.is(LION) {
+            // Lion has no second moment; what stands in its place is summed and not looked at.
+            let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Parameter };
+            let now = Now { exp_avg_sq: now.size, ..now };
+            let new = Move::<true>::run(numbers, now, kept)?;
+            state.exp_avg = new.exp_avg;
+            return Ok(new.x);
+        }
+        let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Element };
+        let new = Move::<false>::run(numbers, now, kept)?;
+        (state.exp_avg, state.exp_avg_sq) = (new.exp_avg, new.exp_avg_sq);
+        Ok(new.x)
+    }
+}
+
+/// ‖c‖² of each parameter, before the clipping.
+struct Size;
+
+#[derive(Record)]
+struct Change<T> {
+    change: T,
+}
+
+#[derive(Record)]
+struct Grads<T> {
+    g: T,
+    last: T,
+}
+
+#[derive(Record)]
+struct Total<T> {
+    squares: T,
+}
+
+impl Pass for Size {
+    type Numbers<T: Copy> = Change<T>;
+    type Inputs<T: Copy> = Grads<T>;
+    type Results<T: Copy> = Total<T>;
+
+    fn each<L: Lane>(n: Change<Scalar<L>>) -> impl Fn(Grads<L>) -> Total<L> {
+        move |Grads { g, last }| {
+            let c = g + n.change * (g - last);
+            Total { squares: c * c }
+        }
+    }
+}
+
+/// A step of AdamW or of Lion.
+struct Move<const IS_LION: bool>;
+
+#[derive(Record)]
+struct Numbers<T> {
+    beta1: T,
+    beta2: T,
+    change: T,
+    lr: T,
+    keep: T,
+    correction1: T,
+    correction2: T,
+    eps: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    last: T,
+    size: T,
+    exp_avg: T,
+    exp_avg_sq: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+    exp_avg: T,
+    exp_avg_sq: T,
+}
+
+impl<const IS_LION: bool> Pass for Move<IS_LION> {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, last, size, exp_avg, exp_avg_sq }| {
+            let c = (g + n.change * (g - last)) / size;
+            let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * c;
+            if IS_LION {
+                return New { x: x * n.keep - n.lr * exp_avg.sign(), exp_avg, exp_avg_sq };
+            }
+            let exp_avg_sq = n.beta2 * exp_avg_sq + (1.0 - n.beta2) * (c * c);
+            let direction = exp_avg / n.correction1 / (exp_avg_sq.sqrt() / n.correction2 + n.eps);
+            New { x: x * n.keep - n.lr * direction, exp_avg, exp_avg_sq }
+        }
     }
 }
 

@@ -164,7 +164,7 @@ fn renewed(network: &Network, rank: impl Fn(&str, i64) -> Option<i64>) -> Result
                     plan.parameters.extend(fresh(layer, parameter, rank, is_frozen)?);
                 }
                 if layer == EMBEDDING && old.is_some() && network.fact("tie_head")? == 1.0 {
-                    untie(&mut plan, parameter);
+                    untie(&mut plan, parameter, rank > 0 || is_frozen);
                 }
             }
             _ => {
@@ -193,9 +193,10 @@ fn fresh(layer: &str, weight: &ParameterInfo, rank: i64, is_frozen: bool) -> Res
     }))
 }
 
-/// Gives the head the embedding's weight as it was: it reads that without the adapter.
-fn untie(plan: &mut NetworkPlan, embedding: &ParameterInfo) {
-    plan.parameters.push(ParameterPlan::copied("lm_head.weight", embedding));
+/// Gives the head the embedding's weight as it was: it reads that without the adapter. As the embedding's own, it is
+/// trained where no adapter is left.
+fn untie(plan: &mut NetworkPlan, embedding: &ParameterInfo, frozen: bool) {
+    plan.parameters.push(ParameterPlan { frozen, ..ParameterPlan::copied("lm_head.weight", embedding) });
     plan.set_fact("tie_head", 0.0);
 }
 

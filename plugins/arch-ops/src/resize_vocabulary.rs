@@ -24,7 +24,7 @@ impl ArchOp for ResizeVocabulary {
     type Hyper<T: Copy> = Hyper<T>;
 
     fn hyper() -> Hyper<Knob> {
-        Hyper { size: knob(256.0, 1.0..=65536.0, "rows of the vocabulary; at least as many as there are") }
+        Hyper { size: knob(256.0, 1.0..=65536.0, "rows of the vocabulary; more than there are") }
     }
 
     fn plan(h: &Hyper<f64>, network: &Network) -> Result<NetworkPlan> {
@@ -32,8 +32,8 @@ impl ArchOp for ResizeVocabulary {
             return Err(format!("size must be a whole number, not {}", h.size).into());
         }
         let (old, new) = (network.fact("vocab_size")? as i64, h.size as i64);
-        if new < old {
-            return Err(format!("{new} rows are fewer than the {old} tokens there are").into());
+        if new <= old {
+            return Err(format!("{new} rows are not more than the {old} tokens there are").into());
         }
         let mut plan = network.keep_all();
         for parameter in network.parameters.iter().filter(|one| ROWS_ARE_TOKENS.contains(&one.name.as_str())) {

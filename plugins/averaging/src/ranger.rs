@@ -44,6 +44,8 @@ pub struct State<T> {
 }
 
 impl Optimizer for Ranger {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -81,30 +83,135 @@ impl Optimizer for Ranger {
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        let (t, dims) = (step.t, x.shape()?.len() as i64 - 1);
-        let mut g = g;
-        if h.use_gc.is_on() && dims > if h.gc_conv_only.is_on() { 3 } else { 1 } {
-            g = g.sub(g.mean(&(2..=dims).collect::<Vec<i64>>())?)?;
-        }
-        state.exp_avg = state.exp_avg.lerp(g, h.beta1)?;
-        state.exp_avg_sq = state.exp_avg_sq.lerp(g.mul(g)?, h.beta2)?;
+        let (t, shape) = (step.t, x.shape()?);
+        let dims = shape.len() - 1;
+        let centers = h.use_gc.is_on() && dims > if h.gc_conv_only.is_on() { 3 } else { 1 };
+        // Every parameter as a matrix: one row per index of the first dimension. Where nothing is centred the mean is 0.
+        let view = if centers { vec![shape[0], shape[1], shape[2..].iter().product()] } else { shape.clone() };
+        let element = |one: Tensor<'t>| Ok::<_, Error>((one.reshape(&view)?, Per::Element));
+        let (x, g) = (element(x)?, element(g)?);
+        let mean = if centers {
+            let sum = Total::run(Nothing::default(), Grad { g }, Grad { g: Per::Row })?.g;
+            (sum.mul_scalar(1.0 / view[2] as f64)?, Per::Row)
+        } else {
+            (g.0.full(&shape[..1], 0.0)?, Per::Parameter)
+        };
         let power = h.beta2.powf(t);
         let limit = 2.0 / (1.0 - h.beta2) - 1.0;
         let length = limit - 2.0 * t * power / (1.0 - power);
         let step_size = h.lr / (1.0 - h.beta1.powf(t));
-        let kept = x.mul_scalar(1.0 - h.lr * h.weight_decay)?;
-        let moved = if length > h.n_sma_threshold {
-            let rectified = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
-            let direction = state.exp_avg.div(state.exp_avg_sq.sqrt()?.add_scalar(h.eps)?)?;
-            kept.add_scaled(direction, -step_size * ((1.0 - power) * rectified).sqrt())?
-        } else {
-            kept.add_scaled(state.exp_avg, -step_size)?
+        let adaptive = length > h.n_sma_threshold;
+        let rectified = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+        let numbers = Numbers {
+            beta1: h.beta1,
+            beta2: h.beta2,
+            eps: h.eps,
+            keep: 1.0 - h.lr * h.weight_decay,
+            step_size: if adaptive { step_size * ((1.0 - power) * rectified).sqrt() } else { step_size },
         };
+        let now = Now { x, g, mean, exp_avg: element(state.exp_avg)?, exp_avg_sq: element(state.exp_avg_sq)? };
+        let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Element };
+        let new =
+            if adaptive { Fast::<true>::run(numbers, now, kept)? } else { Fast::<false>::run(numbers, now, kept)? };
+        (state.exp_avg, state.exp_avg_sq) = (new.exp_avg.reshape(&shape)?, new.exp_avg_sq.reshape(&shape)?);
+        let moved = new.x.reshape(&shape)?;
         if t % h.k.round() != 0.0 {
             return Ok(moved);
         }
-        state.slow = state.slow.add_scaled(moved.sub(state.slow)?, h.alpha)?;
+        let both = Both { fast: (moved, Per::Element), slow: (state.slow, Per::Element) };
+        state.slow = Pull::run(Share { alpha: h.alpha }, both, Slow { slow: Per::Element })?.slow;
         Ok(state.slow)
+    }
+}
+
+/// The sum of g over each row.
+struct Total;
+
+#[derive(Record)]
+struct Grad<T> {
+    g: T,
+}
+
+impl Pass for Total {
+    type Numbers<T: Copy> = Nothing<T>;
+    type Inputs<T: Copy> = Grad<T>;
+    type Results<T: Copy> = Grad<T>;
+
+    fn each<L: Lane>(_: Nothing<Scalar<L>>) -> impl Fn(Grad<L>) -> Grad<L> {
+        |grad| grad
+    }
+}
+
+/// A step of the fast weights; along m/√v, or along m alone.
+struct Fast<const ADAPTIVE: bool>;
+
+#[derive(Record)]
+struct Numbers<T> {
+    beta1: T,
+    beta2: T,
+    eps: T,
+    keep: T,
+    step_size: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    mean: T,
+    exp_avg: T,
+    exp_avg_sq: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+    exp_avg: T,
+    exp_avg_sq: T,
+}
+
+impl<const ADAPTIVE: bool> Pass for Fast<ADAPTIVE> {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, mean, exp_avg, exp_avg_sq }| {
+            let g = g - mean;
+            let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * g;
+            let exp_avg_sq = n.beta2 * exp_avg_sq + (1.0 - n.beta2) * (g * g);
+            let direction = if ADAPTIVE { exp_avg / (exp_avg_sq.sqrt() + n.eps) } else { exp_avg };
+            New { x: x * n.keep - n.step_size * direction, exp_avg, exp_avg_sq }
+        }
+    }
+}
+
+/// The slow copy, some of the way to the fast weights.
+struct Pull;
+
+#[derive(Record)]
+struct Share<T> {
+    alpha: T,
+}
+
+#[derive(Record)]
+struct Both<T> {
+    fast: T,
+    slow: T,
+}
+
+#[derive(Record)]
+struct Slow<T> {
+    slow: T,
+}
+
+impl Pass for Pull {
+    type Numbers<T: Copy> = Share<T>;
+    type Inputs<T: Copy> = Both<T>;
+    type Results<T: Copy> = Slow<T>;
+
+    fn each<L: Lane>(n: Share<Scalar<L>>) -> impl Fn(Both<L>) -> Slow<L> {
+        move |Both { fast, slow }| Slow { slow: slow + n.alpha * (fast - slow) }
     }
 }
 

@@ -13,6 +13,8 @@
 
 use sdk::*;
 
+use crate::moments::{self, Both, Eps, Sizes, Sums};
+
 /// The rule.
 pub struct Adafactor;
 
@@ -35,14 +37,14 @@ pub struct State<T> {
     variance: T,
 }
 
-use crate::moments;
-
 fn slots(is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
     State { row_var, col_var, variance }
 }
 
 impl Optimizer for Adafactor {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -86,21 +88,59 @@ impl Optimizer for Adafactor {
             Dtype::F64 => f64::EPSILON,
             _ => f64::from(f32::EPSILON),
         };
-        let weight = t.powf(h.beta2_decay);
-        let size = x.mul(x)?.mean_each()?.sqrt()?.max_scalar(h.eps2)?;
-        let scale = size.mul_scalar(h.lr.min(1.0 / t.sqrt()))?;
-        let squares = g.mul(g)?;
-        let second = if moments::is_matrix(&shape) {
-            moments::average(squares, 1.0 - weight, &mut state.row_var, &mut state.col_var)?;
-            let (row, column) = moments::spread(state.row_var, state.col_var, &shape)?;
-            row.mul(column)?.div(row.mean(&[-2])?.max_scalar(smallest)?)?
-        } else {
-            state.variance = state.variance.lerp(squares, 1.0 - weight)?;
-            state.variance
+        let [row, column] = moments::squares(&shape);
+        let both = Both { x: (x, Per::Element), g: (g, Per::Element) };
+        let sums = Sizes::run(Eps { eps: 0.0 }, both, Sums { size: Per::Parameter, row, column })?;
+        let size = sums.size.mul_scalar(1.0 / step.numel)?.sqrt()?.max_scalar(h.eps2)?;
+        let slots = [&mut state.row_var, &mut state.col_var, &mut state.variance];
+        let beta = 1.0 - t.powf(h.beta2_decay);
+        let root = moments::advance(beta, smallest, &shape, [sums.row, sums.column], slots)?;
+        // 1/√max(V, eps1²) is the smaller of 1/√V and 1/eps1.
+        let most = 1.0 / smallest;
+        let excess = moments::excess(g, root, most, step.numel, h.d)?;
+        let scale = size.mul_scalar(h.lr.min(1.0 / t.sqrt()))?.div(excess)?;
+        let inputs = Now {
+            x: (x, Per::Element),
+            g: (g, Per::Element),
+            row: root.row,
+            column: root.column,
+            scale: (scale, Per::Parameter),
         };
-        let update = g.div(second.max_scalar(smallest * smallest)?.sqrt()?)?;
-        let excess = update.mul(update)?.mean_each()?.sqrt()?.mul_scalar(1.0 / h.d)?.max_scalar(1.0)?;
-        x.mul_scalar(1.0 - h.lr * h.weight_decay)?.sub(update.mul(scale.div(excess)?)?)
+        let numbers = Numbers { keep: 1.0 - h.lr * h.weight_decay, most };
+        Ok(Move::run(numbers, inputs, New { x: Per::Element })?.x)
+    }
+}
+
+/// x·keep − scale·g/√V.
+struct Move;
+
+#[derive(Record)]
+struct Numbers<T> {
+    keep: T,
+    most: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    row: T,
+    column: T,
+    scale: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, row, column, scale }| New { x: x * n.keep - scale * (g * (row * column).min(n.most)) }
     }
 }
 

@@ -14,6 +14,8 @@
 
 use sdk::*;
 
+use crate::moments::{self, Both, Eps, Sizes, Sums};
+
 /// The rule.
 pub struct AdafactorFairseq;
 
@@ -41,14 +43,14 @@ pub struct State<T> {
     exp_avg: T,
 }
 
-use crate::moments;
-
 fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
     State { row_var, col_var, variance, exp_avg: Slot::zeros().decay(h.beta1).only_if(h.beta1) }
 }
 
 impl Optimizer for AdafactorFairseq {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -89,28 +91,73 @@ impl Optimizer for AdafactorFairseq {
         let (t, shape) = (step.t, x.shape()?);
         let first = if h.warmup_init.is_on() { 1e-6 * t } else { 1e-2 };
         let rate = if h.relative_step.is_on() { first.min(1.0 / t.sqrt()) } else { h.lr };
-        let size = x.mul(x)?.mean_each()?;
+        let [row, column] = moments::squares(&shape);
+        let both = Both { x: (x, Per::Element), g: (g, Per::Element) };
+        let sums = Sizes::run(Eps { eps: h.eps1 }, both, Sums { size: Per::Parameter, row, column })?;
         let scale = if h.scale_parameter.is_on() {
-            size.sqrt()?.max_scalar(h.eps2)?.mul_scalar(rate)?
+            sums.size.mul_scalar(1.0 / step.numel)?.sqrt()?.max_scalar(h.eps2)?.mul_scalar(rate)?
         } else {
-            size.full(&size.shape()?, rate)?
+            sums.size.full(&shape[..1], rate)?
         };
+        let slots = [&mut state.row_var, &mut state.col_var, &mut state.variance];
         let beta2 = 1.0 - t.powf(h.decay_rate);
-        let squares = g.mul(g)?.add_scalar(h.eps1)?;
-        let update = if moments::is_matrix(&shape) {
-            moments::average(squares, beta2, &mut state.row_var, &mut state.col_var)?;
-            g.mul(moments::inverse_root(state.row_var, state.col_var, &shape)?)?
-        } else {
-            state.variance = state.variance.lerp(squares, beta2)?;
-            g.mul(state.variance.rsqrt()?)?
+        let root = moments::advance(beta2, 0.0, &shape, [sums.row, sums.column], slots)?;
+        let excess = moments::excess(g, root, f64::INFINITY, step.numel, h.clip_threshold)?;
+        // Without a first moment there is one that keeps nothing, and is summed and not looked at.
+        let averages = h.beta1 > 0.0;
+        let (exp_avg, kept) = if averages { (state.exp_avg, Per::Element) } else { (scale, Per::Parameter) };
+        let now = Now {
+            x: (x, Per::Element),
+            g: (g, Per::Element),
+            row: root.row,
+            column: root.column,
+            scale: (scale.div(excess)?, Per::Parameter),
+            decay: (scale.mul_scalar(h.weight_decay)?, Per::Parameter),
+            exp_avg: (exp_avg, kept),
         };
-        let excess = update.mul(update)?.mean_each()?.sqrt()?.mul_scalar(1.0 / h.clip_threshold)?.max_scalar(1.0)?;
-        let mut update = update.mul(scale.div(excess)?)?;
-        if h.beta1 > 0.0 {
-            state.exp_avg = state.exp_avg.lerp(update, h.beta1)?;
-            update = state.exp_avg;
+        let new = Move::run(Numbers { beta1: h.beta1 }, now, New { x: Per::Element, exp_avg: kept })?;
+        if averages {
+            state.exp_avg = new.exp_avg;
         }
-        x.add_scaled(scale.mul(x)?, -h.weight_decay)?.sub(update)
+        Ok(new.x)
+    }
+}
+
+/// x − decay·x − m, m being the average of scale·g/√V.
+struct Move;
+
+#[derive(Record)]
+struct Numbers<T> {
+    beta1: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    row: T,
+    column: T,
+    scale: T,
+    decay: T,
+    exp_avg: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+    exp_avg: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, row, column, scale, decay, exp_avg }| {
+            let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * (scale * (g * (row * column)));
+            New { x: x - decay * x - exp_avg, exp_avg }
+        }
     }
 }
 

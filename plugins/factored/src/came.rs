@@ -11,6 +11,8 @@
 
 use sdk::*;
 
+use crate::moments::{self, Eps, Root};
+
 /// The rule.
 pub struct Came;
 
@@ -38,8 +40,6 @@ pub struct State<T> {
     variance: T,
 }
 
-use crate::moments;
-
 fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
     // How far steps disagree does not change with the gradient's scale.
@@ -48,6 +48,8 @@ fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
 }
 
 impl Optimizer for Came {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -78,32 +80,141 @@ impl Optimizer for Came {
 
     fn update<'t>(
         h: &Hyper<f64>,
-        _: TensorStep,
+        step: TensorStep,
         x: Tensor<'t>,
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
         let shape = x.shape()?;
+        let [row, column] = moments::squares(&shape);
+        let sums = Squares::run(Eps { eps: h.eps1 }, Grad { g: (g, Per::Element) }, Sums { row, column })?;
+        let slots = [&mut state.row_var, &mut state.col_var, &mut state.variance];
+        let root = moments::advance(h.beta2, 0.0, &shape, [sums.row, sums.column], slots)?;
+        let excess = moments::excess(g, root, f64::INFINITY, step.numel, h.clip_threshold)?;
         let is_matrix = moments::is_matrix(&shape);
-        let squares = g.mul(g)?.add_scalar(h.eps1)?;
-        let update = if is_matrix {
-            moments::average(squares, h.beta2, &mut state.row_var, &mut state.col_var)?;
-            g.mul(moments::inverse_root(state.row_var, state.col_var, &shape)?)?
-        } else {
-            state.variance = state.variance.lerp(squares, h.beta2)?;
-            g.mul(state.variance.rsqrt()?)?
+        // A vector's disagreement is summed and not looked at.
+        let [row, column] = if is_matrix { [Per::Row, Per::Column] } else { [Per::Parameter; 2] };
+        let now = Now {
+            g: (g, Per::Element),
+            row: root.row,
+            column: root.column,
+            excess: (excess, Per::Parameter),
+            exp_avg: (state.exp_avg, Per::Element),
         };
-        let excess = update.mul(update)?.mean_each()?.sqrt()?.mul_scalar(1.0 / h.clip_threshold)?.max_scalar(1.0)?;
-        let update = update.div(excess)?;
-        state.exp_avg = state.exp_avg.lerp(update, h.beta1)?;
-        let mut direction = state.exp_avg;
-        if is_matrix {
-            let off = update.sub(state.exp_avg)?;
-            let disagreement = off.mul(off)?.add_scalar(h.eps2)?;
-            moments::average(disagreement, h.beta3, &mut state.row_res, &mut state.col_res)?;
-            direction = direction.mul(moments::inverse_root(state.row_res, state.col_res, &shape)?)?;
+        let numbers = Numbers { beta1: h.beta1, eps2: h.eps2 };
+        let new = Momentum::run(numbers, now, New { exp_avg: Per::Element, row, column })?;
+        state.exp_avg = new.exp_avg;
+        let root = if is_matrix {
+            let slots = [&mut state.row_res, &mut state.col_res, &mut state.variance];
+            moments::advance(h.beta3, 0.0, &shape, [new.row, new.column], slots)?
+        } else {
+            let ones = (moments::ones(x, &shape)?, Per::Parameter);
+            Root { row: ones, column: ones }
+        };
+        let inputs =
+            Last { x: (x, Per::Element), exp_avg: (new.exp_avg, Per::Element), row: root.row, column: root.column };
+        let rates = Rates { lr: h.lr, keep: 1.0 - h.lr * h.weight_decay };
+        Ok(Move::run(rates, inputs, Moved { x: Per::Element })?.x)
+    }
+}
+
+/// The squares of g with eps added.
+struct Squares;
+
+#[derive(Record)]
+struct Grad<T> {
+    g: T,
+}
+
+#[derive(Record)]
+struct Sums<T> {
+    row: T,
+    column: T,
+}
+
+impl Pass for Squares {
+    type Numbers<T: Copy> = Eps<T>;
+    type Inputs<T: Copy> = Grad<T>;
+    type Results<T: Copy> = Sums<T>;
+
+    fn each<L: Lane>(n: Eps<Scalar<L>>) -> impl Fn(Grad<L>) -> Sums<L> {
+        move |Grad { g }| {
+            let square = g * g + n.eps;
+            Sums { row: square, column: square }
         }
-        x.mul_scalar(1.0 - h.lr * h.weight_decay)?.add_scaled(direction, -h.lr)
+    }
+}
+
+/// m, and the squares of how far u is from it.
+struct Momentum;
+
+#[derive(Record)]
+struct Numbers<T> {
+    beta1: T,
+    eps2: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    g: T,
+    row: T,
+    column: T,
+    excess: T,
+    exp_avg: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    exp_avg: T,
+    row: T,
+    column: T,
+}
+
+impl Pass for Momentum {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { g, row, column, excess, exp_avg }| {
+            let u = g * (row * column) / excess;
+            let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * u;
+            let off = u - exp_avg;
+            let square = off * off + n.eps2;
+            New { exp_avg, row: square, column: square }
+        }
+    }
+}
+
+/// x·keep − lr·m/√V, V being the second moment of the disagreement.
+struct Move;
+
+#[derive(Record)]
+struct Rates<T> {
+    lr: T,
+    keep: T,
+}
+
+#[derive(Record)]
+struct Last<T> {
+    x: T,
+    exp_avg: T,
+    row: T,
+    column: T,
+}
+
+#[derive(Record)]
+struct Moved<T> {
+    x: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = Rates<T>;
+    type Inputs<T: Copy> = Last<T>;
+    type Results<T: Copy> = Moved<T>;
+
+    fn each<L: Lane>(n: Rates<Scalar<L>>) -> impl Fn(Last<L>) -> Moved<L> {
+        move |Last { x, exp_avg, row, column }| Moved { x: x * n.keep - n.lr * (exp_avg * (row * column)) }
     }
 }
 

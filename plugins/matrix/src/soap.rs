@@ -3,14 +3,15 @@
 //! ```text
 //! first step:  L_a = (1 − β_s)·mat_a(g)·mat_a(g)ᵀ,   Q_a = eigenvectors of L_a, largest first;   x stays
 //! then, n = 1, 2, …:
-//! m ← β₁·m + (1 − β₁)·g,   ĝ = g ×_a Q_aᵀ,   v ← β₂·v + (1 − β₂)·ĝ²
-//! u = ((m ×_a Q_aᵀ) / (√v + eps)) ×_a Q_a
+//! ĝ = g ×_a Q_aᵀ,   m ← β₁·m + (1 − β₁)·ĝ,   v ← β₂·v + (1 − β₂)·ĝ²
+//! u = (m / (√v + eps)) ×_a Q_a
 //! x ← x − lr·√(1 − β₂ⁿ)/(1 − β₁ⁿ)·u,   then x ← x − lr·weight_decay·x
 //! L_a ← β_s·L_a + (1 − β_s)·mat_a(g)·mat_a(g)ᵀ
-//! n a multiple of precondition_frequency:  columns of Q_a by falling diag(QᵀLQ), v with them;   Q_a ← qr(L_a·Q_a)
+//! n a multiple of precondition_frequency:  columns of Q_a by falling diag(QᵀLQ), v with them;   Q_a ← qr(L_a·Q_a);
+//!                                          m ← m ×_a Q_aᵀ·Q_a′,   Q_a′ the basis before
 //! ```
 //! Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam", arXiv 2409.11321, Algorithm 3; as the authors'
-//! code, except that m is kept in the parameter's basis, which is the same without the re-projections. Vectors are
+//! code. m is kept in the basis and turned with it, so that a step rotates the gradient and the update alone. Vectors are
 //! rotated only with `precondition_1d`, dimensions above `max_precond_dim` never. Where an unfolding has not full rank in
 //! the first step, the basis of its null space is arbitrary, and so is the trajectory. Takes up to four dimensions.
 
@@ -165,11 +166,10 @@ impl Optimizer for Soap {
                 kronecker::times(if back { q } else { q.t()? }, tensor, &work, a)
             })
         };
-        held[0] = held[0].lerp(g, h.beta1)?;
         let seen = rotated(g, &held, false)?.reshape(&shape)?;
+        held[0] = held[0].lerp(seen, h.beta1)?;
         held[1] = held[1].lerp(seen.mul(seen)?, h.beta2)?;
-        let average = rotated(held[0], &held, false)?.reshape(&shape)?;
-        let scaled = average.div(held[1].sqrt()?.add_scalar(h.eps)?)?;
+        let scaled = held[0].div(held[1].sqrt()?.add_scalar(h.eps)?)?;
         let mut update = rotated(scaled, &held, true)?.reshape(&shape)?;
         if h.normalize_grads.is_on() {
             update = update.div(update.mul(update)?.mean_each()?.sqrt()?.add_scalar(1e-30)?)?;
@@ -184,6 +184,8 @@ impl Optimizer for Soap {
         if n % h.precondition_frequency.round() == 0.0 {
             for &a in &dims {
                 let (q, second) = refreshed(held[moment(a)], held[basis(a)], held[1], &work, a)?;
+                let turn = q.t()?.matmul(held[basis(a)])?;
+                held[0] = kronecker::times(turn, held[0], &work, a)?.reshape(&shape)?;
                 held[basis(a)] = q;
                 held[1] = second.reshape(&shape)?;
             }

@@ -37,6 +37,8 @@ const WEIGHT: usize = 0;
 const EMBEDDING: usize = 1;
 
 impl Optimizer for TigerAuthors {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -59,20 +61,87 @@ impl Optimizer for TigerAuthors {
 
     fn update<'t>(
         h: &Hyper<f64>,
-        _: TensorStep,
+        step: TensorStep,
         x: Tensor<'t>,
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        state.exp_avg = state.exp_avg.lerp(g, h.beta)?;
-        let sign = state.exp_avg.sign()?;
-        if !h.kind.is(WEIGHT) && !h.kind.is(EMBEDDING) {
-            return x.add_scaled(sign, -0.5 * h.lr);
+        let shape = x.shape()?;
+        let scaled = h.kind.is(WEIGHT) || h.kind.is(EMBEDDING);
+        let per = if h.kind.is(EMBEDDING) && shape.len() > 2 { Per::Row } else { Per::Parameter };
+        let (size, decay) = if scaled {
+            // An embedding of one dimension is one row.
+            let count = if per == Per::Row { shape[shape.len() - 1] as f64 } else { step.numel };
+            let squares = Squares::run(Nothing::default(), X { x: (x, Per::Element) }, X { x: per })?.x;
+            (squares.mul_scalar(1.0 / count)?.sqrt()?, h.weight_decay)
+        } else {
+            (x.full(&shape[..1], 0.5)?, 0.0)
+        };
+        let now = Now {
+            x: (x, Per::Element),
+            g: (g, Per::Element),
+            exp_avg: (state.exp_avg, Per::Element),
+            size: (size, per),
+        };
+        let numbers = Numbers { lr: h.lr, beta: h.beta, decay };
+        let new = Move::run(numbers, now, New { x: Per::Element, exp_avg: Per::Element })?;
+        state.exp_avg = new.exp_avg;
+        Ok(new.x)
+    }
+}
+
+/// The squares of x.
+struct Squares;
+
+#[derive(Record)]
+struct X<T> {
+    x: T,
+}
+
+impl Pass for Squares {
+    type Numbers<T: Copy> = Nothing<T>;
+    type Inputs<T: Copy> = X<T>;
+    type Results<T: Copy> = X<T>;
+
+    fn each<L: Lane>(_: Nothing<Scalar<L>>) -> impl Fn(X<L>) -> X<L> {
+        |X { x }| X { x: x * x }
+    }
+}
+
+/// One step, in units of `size`.
+struct Move;
+
+#[derive(Record)]
+struct Numbers<T> {
+    lr: T,
+    beta: T,
+    decay: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    exp_avg: T,
+    size: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    x: T,
+    exp_avg: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, exp_avg, size }| {
+            let exp_avg = n.beta * exp_avg + (1.0 - n.beta) * g;
+            New { x: x - n.lr * (size * (exp_avg.sign() + n.decay * x)), exp_avg }
         }
-        let squares = x.mul(x)?;
-        let by_row = h.kind.is(EMBEDDING) && x.shape()?.len() > 1;
-        let size = if by_row { squares.mean(&[-1])? } else { squares.mean_each()? }.sqrt()?;
-        x.add_scaled(size.mul(sign.add_scaled(x, h.weight_decay)?)?, -h.lr)
     }
 }
 

@@ -34,32 +34,44 @@ pub struct State<T> {
     exp_avg_sq: T,
 }
 
-/// Whether the parameters count as scale-invariant seen as `[batch, rows, elements]`, 1 or 0 as `[batch, 1, 1]`, and the
-/// step without its part along the rows.
-fn projected<'t>(
-    h: &Hyper<f64>,
-    x: Tensor<'t>,
-    g: Tensor<'t>,
-    step: Tensor<'t>,
-    view: &[i64; 3],
-) -> Result<(Tensor<'t>, Tensor<'t>)> {
-    let (x, g, step) = (x.reshape(view)?, g.reshape(view)?, step.reshape(view)?);
-    let norm = x.norm(&[-1])?;
-    let lengths = norm.max_scalar(h.eps)?.mul(g.norm(&[-1])?.max_scalar(h.eps)?)?;
-    let mut cosines = x.mul(g)?.sum(&[-1])?.div(lengths)?.abs()?;
+/// Whether parameters count as scale-invariant, 1 or 0 as `[batch, 1]`, and what of x is to be taken out of the step,
+/// `[batch, rows]`: from the sums of each row of `elements`.
+fn projected<'t>(h: &Hyper<f64>, sums: Sums<'t>, elements: f64) -> Result<(Tensor<'t>, Tensor<'t>)> {
+    let norm = sums.xx.sqrt()?;
+    let lengths = norm.max_scalar(h.eps)?.mul(sums.gg.sqrt()?.max_scalar(h.eps)?)?;
+    let mut cosines = sums.xg.div(lengths)?.abs()?;
     // The largest over the rows, by halves.
-    let mut rows = view[1];
+    let mut rows = cosines.size(1)?;
     while rows > 1 {
         let half = rows / 2;
         rows -= half;
         cosines = cosines.narrow(1, 0, rows)?.max(cosines.narrow(1, half, rows)?)?;
     }
-    let bound = cosines.full(&[view[0], 1, 1], h.delta / (view[2] as f64).sqrt())?;
-    let unit = x.div(norm.add_scalar(h.eps)?)?;
-    Ok((bound.gt(cosines)?, step.sub(unit.mul(unit.mul(step)?.sum(&[-1])?)?)?))
+    let bound = cosines.full(&[cosines.size(0)?, 1], h.delta / elements.sqrt())?;
+    let root = norm.add_scalar(h.eps)?;
+    Ok((bound.gt(cosines)?, sums.xp.div(root)?.div(root)?))
+}
+
+/// Sums over rows: x², g², x·g, x·p. `[batch, rows]`.
+#[derive(Clone, Copy)]
+struct Sums<'t> {
+    xx: Tensor<'t>,
+    gg: Tensor<'t>,
+    xg: Tensor<'t>,
+    xp: Tensor<'t>,
+}
+
+impl<'t> Sums<'t> {
+    /// Those of the whole, as one row.
+    fn of_whole(self) -> Result<Sums<'t>> {
+        let [xx, gg, xg, xp] = [self.xx.sum(&[1])?, self.gg.sum(&[1])?, self.xg.sum(&[1])?, self.xp.sum(&[1])?];
+        Ok(Sums { xx, gg, xg, xp })
+    }
 }
 
 impl Optimizer for AdamP {
+    const BY_PASSES: bool = true;
+
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
 
@@ -91,31 +103,126 @@ impl Optimizer for AdamP {
         g: Tensor<'t>,
         state: &mut State<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
-        let t = step.t;
-        state.exp_avg = state.exp_avg.lerp(g, h.beta1)?;
-        state.exp_avg_sq = state.exp_avg_sq.lerp(g.mul(g)?, h.beta2)?;
-        let root = state.exp_avg_sq.sqrt()?.mul_scalar(1.0 / (1.0 - h.beta2.powf(t)).sqrt())?.add_scalar(h.eps)?;
-        let along = if h.nesterov.is_on() { state.exp_avg.lerp(g, h.beta1)? } else { state.exp_avg };
-        let mut direction = along.div(root)?;
-        let keep = 1.0 - h.lr * h.weight_decay;
-        let shape = x.shape()?;
-        let step_size = h.lr / (1.0 - h.beta1.powf(t));
-        if shape.len() <= 2 {
-            return x.mul_scalar(keep)?.add_scaled(direction, -step_size);
+        let (t, shape) = (step.t, x.shape()?);
+        let is_matrix = shape.len() > 2;
+        let view = if is_matrix { vec![shape[0], shape[1], shape[2..].iter().product()] } else { shape.clone() };
+        let element = |one: Tensor<'t>| Ok::<_, Error>((one.reshape(&view)?, Per::Element));
+        let (x, g) = (element(x)?, element(g)?);
+        let now = Now { x, g, exp_avg: element(state.exp_avg)?, exp_avg_sq: element(state.exp_avg_sq)? };
+        let numbers = Numbers {
+            beta1: h.beta1,
+            beta2: h.beta2,
+            // How much of the momentum is in the step, the rest being the gradient.
+            share: if h.nesterov.is_on() { h.beta1 } else { 1.0 },
+            correction: (1.0 - h.beta2.powf(t)).sqrt(),
+            eps: h.eps,
+        };
+        let sum = if is_matrix { Per::Row } else { Per::Parameter };
+        let kept = New {
+            exp_avg: Per::Element,
+            exp_avg_sq: Per::Element,
+            p: Per::Element,
+            xx: sum,
+            gg: sum,
+            xg: sum,
+            xp: sum,
+        };
+        let new = Direction::run(numbers, now, kept)?;
+        (state.exp_avg, state.exp_avg_sq) = (new.exp_avg.reshape(&shape)?, new.exp_avg_sq.reshape(&shape)?);
+        let (decay, step_size) = (h.lr * h.weight_decay, h.lr / (1.0 - h.beta1.powf(t)));
+        let (along, keep) = if is_matrix {
+            let New { xx, gg, xg, xp, .. } = new;
+            let sums = Sums { xx, gg, xg, xp };
+            let per_channel = projected(h, sums, view[2] as f64)?;
+            let whole = projected(h, sums.of_whole()?, step.numel)?;
+            // The view of the whole counts only where that of the channels did not.
+            let invariant = per_channel.0.max(whole.0)?;
+            let otherwise = whole.0.select(whole.1, whole.1.full(&[shape[0], 1], 0.0)?)?;
+            let along = per_channel.0.select(per_channel.1, otherwise)?;
+            (along, invariant.mul_scalar(decay * (1.0 - h.wd_ratio))?.add_scalar(1.0 - decay)?.reshape(&shape[..1])?)
+        } else {
+            (x.0.full(&shape[..1], 0.0)?, x.0.full(&shape[..1], 1.0 - decay)?)
+        };
+        let last = Last { x, p: (new.p, Per::Element), along: (along, sum), keep: (keep, Per::Parameter) };
+        Move::run(StepSize { step_size }, last, Moved { x: Per::Element })?.x.reshape(&shape)
+    }
+}
+
+/// The moments, the step p, and sums over x, g and p.
+struct Direction;
+
+#[derive(Record)]
+struct Numbers<T> {
+    beta1: T,
+    beta2: T,
+    share: T,
+    correction: T,
+    eps: T,
+}
+
+#[derive(Record)]
+struct Now<T> {
+    x: T,
+    g: T,
+    exp_avg: T,
+    exp_avg_sq: T,
+}
+
+#[derive(Record)]
+struct New<T> {
+    exp_avg: T,
+    exp_avg_sq: T,
+    p: T,
+    xx: T,
+    gg: T,
+    xg: T,
+    xp: T,
+}
+
+impl Pass for Direction {
+    type Numbers<T: Copy> = Numbers<T>;
+    type Inputs<T: Copy> = Now<T>;
+    type Results<T: Copy> = New<T>;
+
+    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Now<L>) -> New<L> {
+        move |Now { x, g, exp_avg, exp_avg_sq }| {
+            let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * g;
+            let exp_avg_sq = n.beta2 * exp_avg_sq + (1.0 - n.beta2) * (g * g);
+            let along = n.share * exp_avg + (1.0 - n.share) * g;
+            let p = along / (exp_avg_sq.sqrt() / n.correction + n.eps);
+            New { exp_avg, exp_avg_sq, p, xx: x * x, gg: g * g, xg: x * g, xp: x * p }
         }
-        let (batch, rows) = (shape[0], shape[1]);
-        let per_channel = projected(h, x, g, direction, &[batch, rows, shape[2..].iter().product()])?;
-        let whole = projected(h, x, g, direction, &[batch, 1, shape[1..].iter().product()])?;
-        // The view of the whole counts only where that of the channels did not.
-        let invariant = per_channel.0.max(whole.0)?;
-        let flat = [batch, 1, shape[1..].iter().product()];
-        let choose =
-            |yes: Tensor<'t>, no: Tensor<'t>, at: Tensor<'t>| at.select(yes.reshape(&flat)?, no.reshape(&flat)?);
-        let of_whole = choose(whole.1, direction, whole.0)?;
-        direction = choose(per_channel.1, of_whole, per_channel.0)?.reshape(&shape)?;
-        let spared = invariant.mul_scalar(h.lr * h.weight_decay * (1.0 - h.wd_ratio))?;
-        let kept = x.reshape(&flat)?.mul(spared.add_scalar(keep)?)?.reshape(&shape)?;
-        kept.add_scaled(direction, -step_size)
+    }
+}
+
+/// x·keep − step_size·(p − along·x).
+struct Move;
+
+#[derive(Record)]
+struct StepSize<T> {
+    step_size: T,
+}
+
+#[derive(Record)]
+struct Last<T> {
+    x: T,
+    p: T,
+    along: T,
+    keep: T,
+}
+
+#[derive(Record)]
+struct Moved<T> {
+    x: T,
+}
+
+impl Pass for Move {
+    type Numbers<T: Copy> = StepSize<T>;
+    type Inputs<T: Copy> = Last<T>;
+    type Results<T: Copy> = Moved<T>;
+
+    fn each<L: Lane>(n: StepSize<Scalar<L>>) -> impl Fn(Last<L>) -> Moved<L> {
+        move |Last { x, p, along, keep }| Moved { x: x * keep - n.step_size * (p - along * x) }
     }
 }
 

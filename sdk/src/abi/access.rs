@@ -10,7 +10,8 @@ use core::ptr::NonNull;
 use super::TableHeader;
 use super::host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 use super::plugin_tables::{
-    ArchOpTable, EvaluationTable, OptimizerTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable, SumsTable,
+    ArchOpTable, EvaluationTable, OptimizerTable, PassesTable, PluginCoreTable, ProjectionTable, RuleTable, SlotsTable,
+    SumsTable,
 };
 
 /// A table with an id.
@@ -43,6 +44,7 @@ tables!(
     EvaluationTable = "plugin.evaluation/1" before prepare_f32_narrow,
     SlotsTable = "plugin.slots/1",
     OptimizerTable = "plugin.optimizer/1" before narrow,
+    PassesTable = "plugin.passes/1",
     ProjectionTable = "plugin.projection/1",
     ArchOpTable = "plugin.arch_op/1",
     CoreTable = "host.core/1",

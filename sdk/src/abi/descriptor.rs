@@ -53,8 +53,7 @@ pub struct SlotDescriptor {
     pub name: RString,
     /// Its place in the rule's state record; slots that are switched off are not listed.
     pub index: u32,
-    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar; 256 + n is a square matrix `[n, n]`. Of the first six,
-    /// 64 more is a slot that depends on the tensor as a whole. Read it by [`kind`](SlotDescriptor::kind).
+    /// 0 elementwise, 1 row, 2 column, 3 left, 4 right, 5 scalar; 256 + n is a square matrix `[n, n]`.
     pub shape_kind: u32,
     /// 0 zeros, 1 `fill`, 2 a copy of the parameter.
     pub start: u32,

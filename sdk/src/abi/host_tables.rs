@@ -5,7 +5,7 @@
 
 use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 
-use super::TableHeader;
+use super::{PassCall, TableHeader};
 
 /// A tensor of the host's; 0 is none.
 pub type Handle = u64;
@@ -114,6 +114,14 @@ pub struct TensorTable {
     pub matmul: Binary,
     /// beta · c + alpha · (a @ b), batched over one leading dimension.
     pub add_matmul: extern "C" fn(c: Handle, a: Handle, b: Handle, beta: f64, alpha: f64, out: *mut Handle) -> u32,
+    /// New tensors from the elements of the inputs, in one pass over memory. `outs` has room for as many handles as
+    /// there are results.
+    ///
+    /// The first input of code 0 says the shape, `[batch, …, r, c]`; others have it too, or `[batch, …, r]` for code 1,
+    /// `[batch, …, c]` for code 2, `[batch]` for code 3, with the dimensions that are left out or of size 1. All are of
+    /// one element type, which the results have as well. Sums are taken in f64, in an order that follows from the shape
+    /// alone. Rows and columns need a matrix.
+    pub pass: unsafe extern "C" fn(call: *const PassCall<'_>, outs: *mut Handle) -> u32,
 }
 
 /// `host.linalg/1`, batched over leading dimensions.

@@ -12,6 +12,7 @@ pub mod access;
 pub mod descriptor;
 pub mod host_tables;
 pub mod network;
+pub mod pass;
 pub mod plugin_tables;
 pub mod root;
 
@@ -19,9 +20,10 @@ pub use access::{Table, TableRef};
 pub use descriptor::{Descriptor, HyperDescriptor, SlotDescriptor};
 pub use host_tables::{CoreTable, LinalgTable, RngTable, TensorTable};
 pub use network::{DimensionMap, Network, NetworkPlan, ParameterInfo, ParameterPlan};
+pub use pass::{PassBlock, PassCall};
 pub use plugin_tables::{
     ArchOpTable, EvaluationTable, KernelCall, MeasureCall, NarrowEntry, NarrowKernel, NarrowMeasure, OptimizerCall,
-    OptimizerTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
+    OptimizerTable, PassesTable, PluginCoreTable, ProjectionCall, ProjectionTable, RuleTable, SlotsTable, SumsTable,
 };
 pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 
@@ -29,7 +31,7 @@ pub use root::{AbiVersion, GetTable, Root, RootRef, TableHeader};
 /// incompatible version of the package that defines them.
 pub const MAJOR: u32 = 1;
 /// Raised when a table gains a function or an id appears. A plugin requires the minor of what it uses, not this one.
-pub const MINOR: u32 = 2;
+pub const MINOR: u32 = 3;
 
 /// What a plugin requires of every host. A host that lacks a table which a label runs by refuses that label alone.
 pub const REQUIRED_MINOR: u32 = 0;

@@ -165,6 +165,17 @@ pub struct SlotsTable {
     pub slots: extern "C" fn(hyper: RSlice<'_, f64>, shape: RSlice<'_, i64>) -> RResult<RVec<SlotDescriptor>, RString>,
 }
 
+/// `plugin.passes/1`, per label, beside [`OptimizerTable`]: a rule over whole tensors that calls the host's `pass`. A host
+/// without passes does not know this table, and so refuses the label.
+#[repr(C)]
+pub struct PassesTable {
+    /// Begins every table.
+    pub header: TableHeader,
+    /// From how many elements on a parameter is best stepped by itself, in a batch of one, so that it is not copied into a
+    /// stack. Any thread.
+    pub alone_from: extern "C" fn() -> u64,
+}
+
 /// One step of `batch` parameters of one shape, stacked along a leading dimension. Handles live for the call.
 #[repr(C)]
 #[derive(Clone, Copy)]

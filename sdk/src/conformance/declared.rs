@@ -110,7 +110,7 @@ fn elements(slot: &SlotDescriptor, shape: &[i64]) -> u64 {
     let c = last.first().copied().unwrap_or(1) as u64;
     let r = rest.last().copied().unwrap_or(1) as u64;
     let leading = (numel(shape) as u64) / (r * c).max(1);
-    match slot.kind() {
+    match slot.shape_kind {
         0 => numel(shape) as u64,
         1 => leading * r,
         2 => leading * c,

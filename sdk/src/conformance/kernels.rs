@@ -95,7 +95,7 @@ impl Subject for Kernels {
         let mut parameters = Vec::new();
         for start in start {
             let slots = self.slots(hyper, &start.shape)?;
-            if slots.iter().any(|slot| slot.index as usize >= MOST_SLOTS || slot.kind() != 0) {
+            if slots.iter().any(|slot| slot.index as usize >= MOST_SLOTS || slot.shape_kind != 0) {
                 return Err(Trouble::error(
                     "a slot of a rule over elements lies beyond the eighth or has another shape",
                 ));

@@ -155,7 +155,7 @@ pub trait Subject {
 
     /// Whether it is a rule over elements.
     fn is_over_elements(&self) -> bool {
-        self.descriptor().table != "plugin.optimizer/1"
+        !matches!(self.descriptor().table.as_str(), "plugin.optimizer/1" | "plugin.passes/1")
     }
 }
 

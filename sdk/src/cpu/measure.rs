@@ -15,7 +15,7 @@ use crate::rule::Kernel;
 /// Elements that one row of sums covers. A chunk begins at a multiple of it, counted from its tensor's first element.
 pub const BLOCK: usize = 4096;
 /// Accumulators of a sum.
-const ACCUMULATORS: usize = 16;
+pub(super) const ACCUMULATORS: usize = 16;
 
 /// Rows of sums that a chunk of `n` elements has: one per block of whole tiles, and one for the rest.
 pub fn blocks(n: usize) -> usize {
@@ -151,7 +151,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
 }
 
 #[inline(always)]
-fn accumulate<L: CpuLane>(accumulators: &mut [f64; ACCUMULATORS], terms: &[L; TILE]) {
+pub(super) fn accumulate<L: CpuLane, const N: usize>(accumulators: &mut [f64; ACCUMULATORS], terms: &[L; N]) {
     let mut sums = *accumulators;
     for row in terms.chunks_exact(ACCUMULATORS) {
         for (sum, term) in sums.iter_mut().zip(row) {
@@ -163,7 +163,7 @@ fn accumulate<L: CpuLane>(accumulators: &mut [f64; ACCUMULATORS], terms: &[L; TI
 
 /// Not inlined: seen together with the loop before it, LLVM would pair up two sums and spoil both.
 #[inline(never)]
-fn pairwise(values: &[f64; ACCUMULATORS]) -> f64 {
+pub(super) fn pairwise(values: &[f64; ACCUMULATORS]) -> f64 {
     let mut values = *values;
     let mut half = ACCUMULATORS / 2;
     while half > 0 {

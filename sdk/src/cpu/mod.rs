@@ -9,6 +9,7 @@
 
 mod lane;
 mod measure;
+mod pass;
 mod storage;
 
 use core::mem::MaybeUninit;
@@ -19,6 +20,7 @@ use crate::rule::{ElementwiseKernel, Kernel, Now, Step};
 use crate::{Elementwise, Record, Scalar};
 pub use lane::CpuLane;
 pub use measure::{BLOCK, blocks, measure, rows_of, sum};
+pub use pass::pass;
 pub use storage::{Brain, Double, Single, Storage, from_bf16, to_bf16};
 
 /// Elements handled at a time.

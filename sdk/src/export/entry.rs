@@ -4,7 +4,7 @@
 use abi_stable::std_types::Tuple2;
 
 use crate::abi::{Descriptor, HyperDescriptor, TableHeader};
-use crate::{Error, Result};
+use crate::{Error, Record, Result, Slot, state};
 
 /// One registered label. Made by [`register!`](crate::register).
 pub struct Entry {
@@ -29,6 +29,14 @@ pub struct Entry {
 
 /// Something declared: key and value.
 pub type Fact = (&'static str, String);
+
+/// What is declared of slots at the defaults: those that depend on the tensor as a whole.
+pub(super) fn of_slots<S: Record<Slot>>(state: &S) -> impl Iterator<Item = Fact> {
+    state::mixed(state).into_iter().map(|name| (MIXED, name.to_string()))
+}
+
+/// The key under which a slot is named that depends on the tensor as a whole.
+const MIXED: &str = "mixed";
 
 inventory::collect!(Entry);
 

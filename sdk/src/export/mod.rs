@@ -11,6 +11,7 @@ mod core_table;
 mod entry;
 mod guard;
 mod optimizer;
+mod pass;
 mod projection;
 mod root;
 mod rule;
@@ -20,6 +21,7 @@ pub use entry::Entry;
 #[cfg(feature = "conformance")]
 pub(crate) use guard::take_fault;
 pub use optimizer::optimizer;
+pub(crate) use pass::run as run_pass;
 pub use projection::projection;
 pub use root::root;
 pub use rule::{elementwise, global, reducing};

@@ -1,32 +1,57 @@
-//! `plugin.optimizer/1`: a rule over whole tensors behind C entries.
+//! `plugin.optimizer/1`: a rule over whole tensors behind C entries, with `plugin.passes/1` where it goes by passes.
 
 use abi_stable::std_types::{RResult, RSlice, RString, RVec};
 
 use super::call::{numbers, sized};
 use super::core_table::header;
-use super::entry::Entry;
-use super::guard;
-use crate::abi::{OptimizerCall, OptimizerTable, SlotDescriptor, SlotsTable, Table, TableHeader};
+use super::entry::{Entry, Fact, of_slots};
+use super::{guard, pass};
+use crate::abi::{OptimizerCall, OptimizerTable, PassesTable, SlotDescriptor, SlotsTable, Table, TableHeader};
 use crate::hyper::{self, schema};
 use crate::optimizer::TensorStep;
+use crate::record::values;
 use crate::tensor::Tensor;
 use crate::{Error, Optimizer, Record, Result, state};
 
-/// The entry of a rule over whole tensors.
+/// Elements from which on a parameter is stepped by itself: below it, calls cost more than copies.
+const ALONE_FROM: u64 = 65_536;
+
+/// The entry of a rule over whole tensors. A host that does not know passes must not run a rule that goes by them: it is
+/// told of another table.
 pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str, paper: &'static str) -> Entry {
+    let (id, table): (_, fn() -> _) =
+        if O::BY_PASSES { (PassesTable::ID, passes_table) } else { (OptimizerTable::ID, table::<O>) };
     Entry {
         label,
         kind: "optimizer",
         summary,
         paper,
-        id: OptimizerTable::ID,
-        table: table::<O>,
-        also: |id| if id == SlotsTable::ID { slots_table::<O>() } else { core::ptr::null() },
+        id,
+        table,
+        also: |id| match id {
+            OptimizerTable::ID => self::table::<O>(),
+            SlotsTable::ID => slots_table::<O>(),
+            _ => core::ptr::null(),
+        },
         schema: || schema(&O::hyper()),
-        facts: || Ok(Vec::new()),
+        facts: facts::<O>,
         except: &[],
         declares: &[],
     }
+}
+
+fn facts<O: Optimizer>() -> Result<Vec<Fact>> {
+    let defaults: Vec<f64> = values(&O::hyper()).iter().map(|knob| knob.default()).collect();
+    Ok(of_slots(&O::state(&hyper::numbers(&defaults)?)).collect())
+}
+
+fn passes_table() -> *const TableHeader {
+    static TABLE: PassesTable = PassesTable { header: header::<PassesTable>(), alone_from };
+    (&raw const TABLE).cast()
+}
+
+extern "C" fn alone_from() -> u64 {
+    ALONE_FROM
 }
 
 fn table<O: Optimizer>() -> *const TableHeader {
@@ -77,7 +102,8 @@ unsafe extern "C" fn step<O: Optimizer>(call: *const OptimizerCall) -> u32 {
         let moment = TensorStep { t: moment[0], numel: moment[1], grad_norm: moment[2] };
         // SAFETY: the host passes one handle per slot of the record, and writes none of them during the call.
         let mut state = O::State::build(|k| Tensor::of(unsafe { *call.state.add(k) }));
-        let new_x = O::update(&h, moment, Tensor::of(call.x), Tensor::of(call.g), &mut state)?;
+        let update = || O::update(&h, moment, Tensor::of(call.x), Tensor::of(call.g), &mut state);
+        let new_x = pass::with_passes(O::BY_PASSES, update)?;
         take_over::<O>(call, new_x, &state)
     })
 }

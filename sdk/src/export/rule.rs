@@ -6,7 +6,7 @@ use abi_stable::std_types::{RResult, RSlice, RString, RVec, Tuple2};
 
 use super::call::sized;
 use super::core_table::header;
-use super::entry::{Entry, Fact};
+use super::entry::{Entry, Fact, of_slots};
 use super::guard;
 use crate::abi::{EvaluationTable, KernelCall, MeasureCall, RuleTable, SlotDescriptor, SumsTable, Table, TableHeader};
 use crate::cpu::{self, Brain, Double, Single, Storage};
@@ -111,7 +111,9 @@ fn evaluation_table<R: Elementwise>() -> *const TableHeader {
 fn facts<R: Kernel>() -> Result<Vec<Fact>> {
     let defaults: Vec<f64> = values(&R::hyper()).iter().map(|knob| knob.default()).collect();
     let nodes = recorded::<R>(&defaults)?;
-    Ok(vec![("portable", tape::portable(&nodes).to_string())])
+    let mut facts = vec![("portable", tape::portable(&nodes).to_string())];
+    facts.extend(of_slots(&R::state(&numbers(&defaults)?)));
+    Ok(facts)
 }
 
 fn with_evaluation(mut facts: Vec<Fact>) -> Result<Vec<Fact>> {

@@ -3,7 +3,7 @@
 
 use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
-use crate::{Error, Result};
+use crate::{Error, Per, Result};
 
 /// Most sums, and most numbers of memory.
 const MOST_NUMBERS: usize = 8;
@@ -26,16 +26,10 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
     let mut slots_stored = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         let fault = |why: String| Err(Error::new(format!("node {i} of the recorded rule: {why}")));
-        let Some(op) = node.operation() else { return fault(format!("operation {} is not known here", node.op)) };
-        for (operand, want) in node.operands().zip(op.operands()) {
-            if operand >= i {
-                return fault(format!("{op:?} uses node {operand}, which does not come before it"));
-            }
-            let got = nodes[operand].operation().map(Op::sort);
-            if got != Some(*want) || got == Some(Sort::Result) {
-                return fault(format!("{op:?} takes a {want:?}, node {operand} is not one"));
-            }
-        }
+        let op = match operation(nodes, i) {
+            Ok(op) => op,
+            Err(why) => return fault(why),
+        };
         after_sums[i] = matches!(op, Op::Sum | Op::NewMemory) || node.operands().any(|operand| after_sums[operand]);
         match op {
             Op::Sum if !sums.contains(&node.bits) => return fault(format!("sum {} is not measured", node.bits)),
@@ -79,6 +73,56 @@ pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What node `i` does, if that is known and its operands are before it and of the kinds it takes.
+fn operation(nodes: &[Node], i: usize) -> core::result::Result<Op, String> {
+    let node = &nodes[i];
+    let op = node.operation().ok_or_else(|| format!("operation {} is not known here", node.op))?;
+    for (operand, want) in node.operands().zip(op.operands()) {
+        if operand >= i {
+            return Err(format!("{op:?} uses node {operand}, which does not come before it"));
+        }
+        let got = nodes[operand].operation().map(Op::sort);
+        if got != Some(*want) || got == Some(Sort::Result) {
+            return Err(format!("{op:?} takes a {want:?}, node {operand} is not one"));
+        }
+    }
+    Ok(op)
+}
+
+/// Checks nodes of a pass that came from outside, with so many numbers and inputs, and these results.
+///
+/// # Errors
+/// As [`check`]: the results must be exactly those named, kept or summed as said.
+pub fn check_pass(nodes: &[Node], numbers: usize, inputs: usize, results: &[Per]) -> Result<()> {
+    let mut given = vec![0; results.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let fault = |why: String| Err(Error::new(format!("node {i} of the recorded pass: {why}")));
+        let op = match operation(nodes, i) {
+            Ok(op) => op,
+            Err(why) => return fault(why),
+        };
+        match op {
+            Op::Hyper if node.bits >= numbers as u64 => return fault(format!("number {} of {numbers}", node.bits)),
+            Op::State if node.bits >= inputs as u64 => return fault(format!("input {} of {inputs}", node.bits)),
+            Op::OutState | Op::OutSum => {
+                let kept = op == Op::OutState;
+                match usize::try_from(node.bits).ok().filter(|k| results.get(*k).is_some()) {
+                    Some(k) if (results[k] == Per::Element) == kept => given[k] += 1,
+                    _ => return fault(format!("{op:?} {} is no result of this pass", node.bits)),
+                }
+            }
+            Op::Step | Op::Sum | Op::Memory | Op::NewMemory | Op::X | Op::G | Op::OutX | Op::OutMemory => {
+                return fault(format!("{op:?} has no place in a pass"));
+            }
+            _ => {}
+        }
+    }
+    match given.iter().position(|times| *times != 1) {
+        Some(k) => Err(Error::new(format!("the recorded pass gives result {k} {} times", given[k]))),
+        None => Ok(()),
+    }
 }
 
 /// Whether a checked part of a tape, up to node `i`, lets node `i` depend on an operation.

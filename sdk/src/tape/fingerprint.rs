@@ -1,8 +1,8 @@
 //! The exact fingerprint of a rule: equal fingerprints mean equal bits, up to the names of slots and hyper-parameters.
 //! Sees neither names nor defaults, and knows no algebra: `(a + b) + c` and `a + (b + c)` differ, as their bits do.
 
-use super::live;
 use super::op::{Node, Op, Sort};
+use super::{live, reaching};
 use crate::abi::SlotDescriptor;
 
 /// Most orders of indistinguishable names that are tried before the rest is taken as it comes. Beyond it equal rules
@@ -19,7 +19,7 @@ pub fn fingerprint(nodes: &[Node], slots: &[SlotDescriptor]) -> String {
     let mut names = Vec::new();
     for slot in slots {
         let fill = if slot.start == 1 { slot.fill.to_bits() } else { 0 };
-        let start = [u128::from(slot.start), u128::from(fill), u128::from(slot.kind())];
+        let start = [u128::from(slot.start), u128::from(fill), u128::from(slot.shape_kind)];
         names.push(Name { op: Op::State, index: slot.index.into(), first: fold(1, start) });
     }
     let live = live(&nodes);
@@ -32,6 +32,26 @@ pub fn fingerprint(nodes: &[Node], slots: &[SlotDescriptor]) -> String {
     let colours = rule.names.iter().map(|name| name.first).collect();
     let mut orders = 0;
     format!("{:032x}", rule.least(colours, &mut orders))
+}
+
+/// Fingerprint of a checked pass, as [`fingerprint`]. Numbers, inputs and results count by their places.
+pub fn pass_fingerprint(nodes: &[Node]) -> String {
+    let nodes = merged(nodes);
+    let live: Vec<bool> = reaching(&nodes, |_| true);
+    let mut names: Vec<Name> = Vec::new();
+    for node in &nodes {
+        let (op, index) = match node.operation() {
+            Some(Op::Hyper) => (Op::Hyper, node.bits),
+            Some(Op::State | Op::OutState) => (Op::State, node.bits),
+            _ => continue,
+        };
+        if !names.iter().any(|name| name.op == op && name.index == index) {
+            names.push(Name { op, index, first: fold(12, [op as u128, index.into()]) });
+        }
+    }
+    let rule = Rule { nodes, live, names };
+    let colours: Vec<u128> = rule.names.iter().map(|name| name.first).collect();
+    format!("{:032x}", rule.hash(&colours))
 }
 
 /// A hyper-parameter or a slot: what it is called is arbitrary.

@@ -16,15 +16,15 @@ mod interpret;
 mod op;
 mod record;
 
-pub use check::check;
+pub use check::{check, check_pass};
 pub use cuda::{Float, cuda_source, lifted};
 pub use family::family;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, pass_fingerprint};
 pub use fold::{Folded, folded};
 pub use formula::{Names, formula, formula_with};
 pub use interpret::{advanced, element_f32, element_f64, scalars, terms_f32, terms_f64};
 pub use op::{Node, Op, Sort};
-pub use record::{record, record_kernel, record_reducing};
+pub use record::{record, record_kernel, record_pass, record_reducing};
 
 /// Whether a checked rule gives the same bits on every device: it uses none of the operations that are not exactly
 /// defined.
@@ -35,10 +35,15 @@ pub fn portable(nodes: &[Node]) -> bool {
 
 /// Which nodes of a checked tape reach a result. A slot that only keeps its value is no result.
 fn live(nodes: &[Node]) -> Vec<bool> {
+    reaching(nodes, |node| !keeps(nodes, node))
+}
+
+/// Which nodes of a checked tape reach a result that counts.
+fn reaching(nodes: &[Node], counts: impl Fn(&Node) -> bool) -> Vec<bool> {
     let mut live = vec![false; nodes.len()];
     for (i, node) in nodes.iter().enumerate().rev() {
         let Some(op) = node.operation() else { continue };
-        live[i] |= op.sort() == Sort::Result && !keeps(nodes, node);
+        live[i] |= op.sort() == Sort::Result && counts(node);
         if live[i] {
             for operand in node.operands() {
                 live[operand] = true;

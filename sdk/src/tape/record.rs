@@ -10,7 +10,7 @@ use crate::hyper::numbers;
 use crate::lane::{Cond, Uniform};
 use crate::record::values;
 use crate::rule::{ElementwiseKernel, Kernel, Now, ReducingKernel, Step};
-use crate::{Elementwise, Lane, Mask, Record, Reducing, Result, Scalar};
+use crate::{Elementwise, Error, Lane, Mask, Pass, Per, Record, Reducing, Result, Scalar};
 
 #[derive(Default)]
 struct Writer {
@@ -94,6 +94,28 @@ pub fn record_kernel<R: Kernel>(hyper: &[f64]) -> Result<Vec<Node>> {
         if slots[k].is_present() {
             write(Op::OutState, &[sym], k as u64);
         }
+    });
+    Ok(WRITER.take().nodes)
+}
+
+/// Records a pass: inputs as slots, numbers as hyper-parameters; a result per element as what is stored to the slot of its
+/// index, every other as a share in the sum of its index.
+///
+/// # Errors
+/// Another count of results than the pass has.
+///
+/// # Panics
+/// Where the pass does: if it asks `is_on` of a number.
+pub fn record_pass<P: Pass>(results: &[Per]) -> Result<Vec<Node>> {
+    let expected = <P::Results<f64> as Record<f64>>::NAMES.len();
+    if results.len() != expected {
+        return Err(Error::new(format!("{} results, the pass has {expected}", results.len())));
+    }
+    WRITER.take();
+    let each = P::each::<Sym>(P::Numbers::build(|k| Scalar(write(Op::Hyper, &[], k as u64))));
+    each(P::Inputs::build(|k| write(Op::State, &[], k as u64))).visit(|k, result| {
+        let op = if results[k] == Per::Element { Op::OutState } else { Op::OutSum };
+        write(op, &[result], k as u64);
     });
     Ok(WRITER.take().nodes)
 }

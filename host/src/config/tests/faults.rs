@@ -177,6 +177,10 @@ fn files() {
         ),
         ("[model]\nn_head = 3\n", &["with: default  model.n_embd = 128", "hint: 2 heads would do"]),
         ("[model]\nlora_rank = 500\n", &["error[C014]: a LoRA adapter of rank 500"]),
+        (
+            "[growth]\nstate = \"reset\"\n",
+            &["error[C014]", "`growth.state` would have no effect", "no operation of the schedule changes the network"],
+        ),
         ("[model]\nattn_lora_divisor = 0\n", &["error[C004]", "model.attn_lora_divisor", "above 0"]),
         ("[model]\nvocab_lora_divisor = 200.0\n", &["error[C014]: a width of 128 divided by 200 is a LoRA rank of 0"]),
         ("[model]\nattn_lora_divisor = 0.5\n", &["error[C014]", "is a LoRA rank of 256", "model.n_embd"]),

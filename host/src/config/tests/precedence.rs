@@ -21,6 +21,9 @@ fn texts(knob: &Knob) -> Vec<String> {
 fn company(knob: &Knob, setup: Setup) -> Setup {
     match knob.key {
         "model.lora_alpha" => setup.set("model.lora_rank=2"),
+        "growth.state" => {
+            setup.file("s.toml", "[[schedule]]\nname = \"widen-mlp\"\nmax_wait_steps = 1\n").flag("schedule", "s.toml")
+        }
         "lr_schedule.decay_fraction" => setup.set("lr_schedule.kind=wsd"),
         "lr_schedule.decay_steps" => setup.set("lr_schedule.warmup_steps=0"),
         "data.val" => setup.set("data.train=text.txt"),

@@ -56,6 +56,21 @@ pub(super) unsafe fn compute<const RESULTS: usize>(
     outs: [Out<Handle>; RESULTS],
     operation: impl FnOnce(&[&Tensor]) -> Result<[Tensor; RESULTS], Refusal>,
 ) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { compute_all(name, operands, arguments, &outs, |tensors| Ok(operation(tensors)?.into())) }
+}
+
+/// As [`compute`], for as many results as there are places, at least one.
+///
+/// # Safety
+/// As [`compute`].
+pub(super) unsafe fn compute_all(
+    name: &str,
+    operands: &[Handle],
+    arguments: &[Argument<'_>],
+    outs: &[Out<Handle>],
+    operation: impl FnOnce(&[&Tensor]) -> Result<Vec<Tensor>, Refusal>,
+) -> u32 {
     contained(name, || {
         if outs.iter().any(|out| out.is_null()) {
             return Err(format!("{name}: no place for the result"));
@@ -66,20 +81,26 @@ pub(super) unsafe fn compute<const RESULTS: usize>(
                 let tensors = positions.iter().map(|&at| call.tensor(at)).collect::<Result<Vec<_>, _>>()?;
                 operation(&tensors).map_err(|refusal| explain(name, &tensors, refusal))?
             };
-            call.has_room(RESULTS)?;
+            call.has_room(results.len())?;
             let trace = call.trace.take();
-            let handles = results.each_ref().map(|result| call.insert(result.shallow_clone()));
+            let handles: Vec<Handle> = results.iter().map(|result| call.insert(result.shallow_clone())).collect();
             if let Some(mut trace) = trace {
                 trace.record(name, &positions, arguments, call.position(handles[0])?, &results);
                 call.trace = Some(trace);
             }
-            for (out, handle) in outs.into_iter().zip(handles) {
+            for (out, handle) in outs.iter().zip(handles) {
                 // SAFETY: not null, as checked above, and valid for a write by this function's contract.
                 unsafe { out.write(handle) };
             }
             Ok(())
         })
     })
+}
+
+/// Refuses a call before anything is looked up.
+pub(super) fn refused(text: &str) -> u32 {
+    LAST_ERROR.set(text.to_owned());
+    FAILED
 }
 
 /// Reads something off one tensor and hands it to `write` if all went well.

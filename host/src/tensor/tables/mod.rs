@@ -4,6 +4,7 @@
 mod core;
 mod entry;
 mod linalg;
+mod pass;
 pub mod philox;
 mod rng;
 mod tensor;

@@ -5,7 +5,10 @@ use abi_stable::std_types::{RSlice, RStr, RVec};
 use sdk::abi::{TableHeader, TensorTable, host_tables::Handle};
 use tch::{Device, TchError, Tensor};
 
-use super::entry::{Out, Refusal, compute, read, read_into};
+use super::{
+    entry::{Out, Refusal, compute, read, read_into},
+    pass::pass,
+};
 use crate::tensor::{
     slots::{kind_code, kind_of_code},
     trace::Argument::{Integer, Integers, Number},
@@ -55,6 +58,7 @@ pub static TABLE: TensorTable = TensorTable {
     norm,
     matmul,
     add_matmul,
+    pass,
 };
 
 extern "C" fn shape(a: Handle, out: &mut RVec<i64>) -> u32 {
