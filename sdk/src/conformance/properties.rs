@@ -1,16 +1,18 @@
-//! Level 4: properties that a plugin declares of a rule, `declares = ["sign symmetric"]`, and slots that follow from their own
-//! element alone. Knows no rule's formula.
+//! Level 4: properties that a plugin declares of a rule, `declares = ["sign symmetric"]`.
+//! Knows no rule's formula.
 
 use super::protocol::shape_of;
 use super::settings;
-use super::subject::{Snapshot, Subject, Way};
+use super::subject::{Subject, Way};
 use super::trajectory::Trajectory;
 use super::verdict::{Outcome, Trouble};
 use crate::Dtype;
 use crate::abi::Descriptor;
 
 const SEED: u64 = 43;
-const STEPS: usize = 6;
+/// Beyond warm-ups and intervals of a dozen steps.
+const STEPS: usize = 14;
+const ROUNDED: f64 = 8.0 * f64::EPSILON;
 /// What rounding and eps may leave of a difference, relative to what is compared.
 const TOLERANCE: f64 = 1e-6;
 /// How much gradients are scaled.
@@ -80,24 +82,36 @@ fn trajectory(subject: &dyn Subject, size: f64) -> Trajectory {
 fn path(subject: &dyn Subject, hyper: &[f64], along: &Trajectory, way: Way) -> Result<Vec<Vec<f64>>, Trouble> {
     let mut run = along.begin(subject, hyper, way)?;
     let mut all = vec![run.snapshot().parameters.concat()];
-    for step in 0..along.grads.len() {
+    for step in 0..STEPS {
         along.steps(&mut *run, way, step..step + 1)?;
         all.push(run.snapshot().parameters.concat());
     }
     Ok(all)
 }
 
-/// The first place where two paths are further apart than they may be, relative to the largest number.
-fn first_apart(a: &[Vec<f64>], b: &[Vec<f64>], tolerance: f64) -> Broken {
-    for (step, (a, b)) in a.iter().zip(b).enumerate() {
-        let largest = a.iter().chain(b).fold(0.0_f64, |most, value| most.max(value.abs()));
-        let far = |a: f64, b: f64| a != b && !((a - b).abs() <= tolerance * largest);
-        if let Some(place) = (0..a.len()).find(|&place| far(a[place], b[place])) {
-            return Some(format!("step {step}, element {place}: {:e} instead of {:e}", b[place], a[place]));
+/// The steps of a path: what is added to the parameters.
+fn steps_of(path: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    path.windows(2).map(|pair| pair[1].iter().zip(&pair[0]).map(|(new, old)| new - old).collect()).collect()
+}
+
+/// The first number that differs by more than rounding leaves, relative to the largest one of its step.
+fn first_apart(usual: &[Vec<f64>], other: &[Vec<f64>], tolerance: f64) -> Broken {
+    for (step, (usual, other)) in usual.iter().zip(other).enumerate() {
+        let largest = usual.iter().chain(other).fold(0.0_f64, |most, value| most.max(value.abs()));
+        let near = |a: f64, b: f64| a == b || (a - b).abs() <= tolerance * largest;
+        if let Some(place) = usual.iter().zip(other).position(|(a, b)| !near(*a, *b)) {
+            return Some(format!("step {}, element {place}: {:e} instead of {:e}", step + 1, other[place], usual[place]));
         }
     }
     None
 }
+
+/// Whatever holds of a rule that stands still says nothing.
+fn moves(path: &[Vec<f64>]) -> bool {
+    steps_of(path).iter().flatten().any(|step| *step != 0.0)
+}
+
+const STILL: &str = "no step moves a parameter, so nothing is shown";
 
 fn sign_symmetric(subject: &dyn Subject, hyper: &[f64]) -> Result<Broken, Trouble> {
     let usual = trajectory(subject, 1.0);
@@ -105,72 +119,61 @@ fn sign_symmetric(subject: &dyn Subject, hyper: &[f64]) -> Result<Broken, Troubl
     mirrored.start.iter_mut().flat_map(|start| &mut start.values).for_each(|x| *x = -*x);
     // Products and decompositions of whole tensors are libtorch's: equal to rounding.
     let (dtype, tolerance) = if subject.is_over_elements() { (Dtype::F32, 0.0) } else { (Dtype::F64, TOLERANCE) };
-    let mut back = path(subject, hyper, &mirrored, Way::of(dtype))?;
-    back.iter_mut().flatten().for_each(|x| *x = -*x);
-    Ok(first_apart(&path(subject, hyper, &usual, Way::of(dtype))?, &back, tolerance))
-}
-
-/// Each step of a path: what is added to the parameters.
-fn steps_of(path: &[Vec<f64>], kept: f64) -> Vec<Vec<f64>> {
-    path.windows(2).map(|pair| pair[1].iter().zip(&pair[0]).map(|(new, old)| new - kept * old).collect()).collect()
+    let [usual, mut mirrored] = [path(subject, hyper, &usual, Way::of(dtype))?, path(subject, hyper, &mirrored, Way::of(dtype))?];
+    mirrored.iter_mut().flatten().for_each(|x| *x = -*x);
+    Ok(if moves(&usual) { first_apart(&usual[1..], &mirrored[1..], tolerance) } else { Some(STILL.to_string()) })
 }
 
 fn scale_invariant(subject: &dyn Subject, hyper: &[f64]) -> Result<Broken, Trouble> {
     let way = Way::of(Dtype::F64);
-    let [usual, scaled] = [LARGE, LARGE * SCALE].map(|size| path(subject, hyper, &trajectory(subject, size), way));
-    Ok(first_apart(&steps_of(&usual?, 1.0), &steps_of(&scaled?, 1.0), TOLERANCE))
+    let usual = path(subject, hyper, &trajectory(subject, LARGE), way)?;
+    let scaled = path(subject, hyper, &trajectory(subject, LARGE * SCALE), way)?;
+    Ok(if moves(&usual) { first_apart(&steps_of(&usual), &steps_of(&scaled), TOLERANCE) } else { Some(STILL.to_string()) })
+}
+
+pub fn scale_small(subject: &dyn Subject, hyper: &[f64]) -> Result<Broken, Trouble> {
+    let way = Way::of(Dtype::F64);
+    let mut hyper = hyper.to_vec();
+    for (k, schema) in subject.schema().iter().enumerate() {
+        if schema.name.starts_with("eps") { hyper[k] = 1e-16_f64.clamp(schema.low, schema.high); }
+        if schema.name == "weight_decay" { hyper[k] = 0.0; }
+    }
+    let usual = path(subject, &hyper, &trajectory(subject, 1.0), way)?;
+    for scale in [256.0, 1.0 / 256.0] {
+    let scaled = path(subject, &hyper, &trajectory(subject, scale), way)?;
+    if let Some(x) = if moves(&usual) { first_apart(&steps_of(&usual), &steps_of(&scaled), TOLERANCE) } else { Some(STILL.to_string()) } { return Ok(Some(format!("{scale}: {x}"))) }
+    }
+    Ok(None)
 }
 
 fn decoupled_decay(subject: &dyn Subject, hyper: &[f64]) -> Result<Broken, Trouble> {
     let (Some(lr), Some(decay)) = (subject.index_of("lr"), subject.index_of("weight_decay")) else {
         return Ok(Some("there is no `lr`, or no `weight_decay`".to_string()));
     };
-    let along = trajectory(subject, 1.0);
-    let mut hyper = hyper.to_vec();
-    let mut steps = |w: f64| {
-        hyper[decay] = w;
-        let path = path(subject, &hyper, &along, Way::of(Dtype::F64))?;
-        Ok(steps_of(&path, 1.0 - hyper[lr] * w))
-    };
-    Ok(first_apart(&steps(0.0)?, &steps(DECAY)?, TOLERANCE))
-}
-
-/// An element of a slot that is not declared mixed follows from its own element: larger gradients elsewhere leave it alone.
-pub fn own_elements(subject: &dyn Subject) -> Result<Outcome, Trouble> {
-    let shape: &[i64] = if subject.accepts(&[4, 3]) { &[4, 3] } else { shape_of(subject) };
-    let mut names = Vec::new();
-    for hyper in settings::switched(subject) {
-        let slots = subject.slots(&hyper, shape)?;
-        let plain = slots.iter().filter(|slot| slot.kind() == 0 && !slot.is_mixed());
-        let plain: Vec<&str> = plain.map(|slot| slot.name.as_str()).collect();
-        if plain.is_empty() {
-            continue;
+    let (along, way) = (trajectory(subject, 1.0), Way::of(Dtype::F64));
+    let [without, with] = [0.0, DECAY].map(|decayed| {
+        let mut hyper = hyper.to_vec();
+        hyper[decay] = decayed;
+        hyper
+    });
+    let share = with[lr] * DECAY;
+    let mut run = along.begin(subject, &with, way)?;
+    let mut is_still = true;
+    for step in 0..STEPS {
+        let before = run.snapshot();
+        let mut plain = along.begin(subject, &without, way)?;
+        plain.resume(&before)?;
+        along.steps(&mut *plain, way, step..step + 1)?;
+        along.steps(&mut *run, way, step..step + 1)?;
+        let (plain, decayed, old) = (plain.snapshot(), run.snapshot(), before.parameters.concat());
+        is_still &= plain.parameters.concat() == old || share == 0.0;
+        let expected = plain.parameters.concat().iter().zip(&old).map(|(new, old)| new - share * old).collect();
+        if let Some(what) = first_apart(&[expected], &[decayed.parameters.concat()], ROUNDED) {
+            return Ok(Some(format!("of {}: {what}", step + 1)));
         }
-        let usual = Trajectory::of(SEED, &[(shape, 1.0)], STEPS);
-        let mut scaled = usual.clone();
-        for column in scaled.grads.iter_mut().flatten() {
-            let half = column.len() / 2;
-            column[half..].iter_mut().for_each(|g| *g *= SCALE);
-        }
-        let way = Way::of(Dtype::F64);
-        let (usual, scaled) = (usual.end(subject, &hyper, way)?, scaled.end(subject, &hyper, way)?);
-        for name in plain {
-            let of = |end: &Snapshot| {
-                let found = end.slots[0].iter().find(|(slot, _)| slot == name);
-                found.map_or(Vec::new(), |(_, values)| values[..values.len() / 2].to_vec())
-            };
-            if let Some(what) = first_apart(&[of(&usual)], &[of(&scaled)], TOLERANCE) {
-                let setting = settings::text(subject, &hyper);
-                let text = format!("not declared mixed, and follows other elements' gradients: {what}, at {setting}");
-                return Ok(Outcome::failed(text).about(name).seeded(SEED));
-            }
-            names.push(name.to_string());
+        if (&plain.slots, &plain.memory) != (&decayed.slots, &decayed.memory) {
+            return Ok(Some(format!("step {}: the state changes with the decay", step + 1)));
         }
     }
-    names.sort();
-    names.dedup();
-    Ok(match names.is_empty() {
-        true => Outcome::skipped("it has no such slot"),
-        false => Outcome::passed(names.join(", ")),
-    })
+    Ok(is_still.then(|| STILL.to_string()))
 }
