@@ -78,5 +78,6 @@ impl Elementwise for LaProp {
 register!(
     Elementwise LaProp, "laprop",
     summary = "momentum of normalized gradients",
-    paper = "arXiv 2002.04839"
+    paper = "arXiv 2002.04839",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -84,5 +84,6 @@ impl Elementwise for NAdam {
 register!(
     Elementwise NAdam, "nadam",
     summary = "Adam with Nesterov momentum",
-    paper = "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ"
+    paper = "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -96,5 +96,6 @@ impl Elementwise for SchedulefreeAdamw {
 register!(
     Elementwise SchedulefreeAdamw, "schedulefree-adamw",
     summary = "AdamW with an average in place of a schedule",
-    paper = "arXiv 2405.15682"
+    paper = "arXiv 2405.15682",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

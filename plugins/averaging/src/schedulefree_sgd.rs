@@ -85,5 +85,6 @@ impl Elementwise for SchedulefreeSgd {
 register!(
     Elementwise SchedulefreeSgd, "schedulefree-sgd",
     summary = "gradient descent with an average in place of a schedule",
-    paper = "arXiv 2405.15682"
+    paper = "arXiv 2405.15682",
+    declares = ["sign symmetric"]
 );

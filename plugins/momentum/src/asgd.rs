@@ -77,5 +77,6 @@ impl Elementwise for Asgd {
 register!(
     Elementwise Asgd, "asgd",
     summary = "gradient descent with a falling rate and an average",
-    paper = "https://doi.org/10.1137/0330046"
+    paper = "https://doi.org/10.1137/0330046",
+    declares = ["sign symmetric"]
 );

@@ -156,5 +156,6 @@ impl Global for DAdaptAdam {
 register!(
     Global DAdaptAdam, "dadapt-adam",
     summary = "Adam whose step size is a bound of the distance to go; lr stays at 1",
-    paper = "arXiv 2301.07733"
+    paper = "arXiv 2301.07733",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -184,5 +184,6 @@ impl Global for Prodigy {
 register!(
     Global Prodigy, "prodigy",
     summary = "Adam with an estimated step size; lr stays at 1",
-    paper = "arXiv 2306.06101"
+    paper = "arXiv 2306.06101",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

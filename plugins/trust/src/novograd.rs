@@ -88,5 +88,6 @@ impl Reducing for Novograd {
 register!(
     Reducing Novograd, "novograd",
     summary = "momentum of gradients over their running norm",
-    paper = "arXiv 1905.11286"
+    paper = "arXiv 1905.11286",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -23,7 +23,8 @@ const ELEMENTWISE: u32 = 0;
 const ROW: u32 = 1;
 const COLUMN: u32 = 2;
 const SCALAR: u32 = 5;
-/// Kinds that follow the parameter where a network grows. The others are reset.
+/// Kinds that follow the parameter where a network grows. With a slot of another kind all of a parameter's state restarts,
+/// so nothing is asked of it.
 const CARRIED: [u32; 4] = [ELEMENTWISE, ROW, COLUMN, SCALAR];
 
 /// Names of the slots that depend on the tensor as a whole, as the plugin says.
@@ -36,13 +37,18 @@ fn mixed(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
 pub fn own_elements(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let shapes: Vec<&[i64]> = [shape_of(subject), &[4, 3]].into_iter().filter(|shape| subject.accepts(shape)).collect();
     let declared: BTreeSet<&str> = mixed(subject.descriptor()).collect();
-    let (mut seen, mut mixes, mut reset) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut mixes, mut restarted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for hyper in settings::bases(subject, 0) {
         for shape in &shapes {
             let slots = subject.slots(&hyper, shape)?;
-            let (carried, others): (Vec<_>, Vec<_>) = slots.iter().partition(|slot| CARRIED.contains(&slot.shape_kind));
+            // A copy of the parameter goes wherever the parameter goes.
+            let asked = slots.iter().filter(|slot| (slot.value_degree, slot.grad_degree) != (1, 0));
+            let (carried, others): (Vec<_>, Vec<_>) = asked.partition(|slot| CARRIED.contains(&slot.shape_kind));
+            if !others.is_empty() {
+                restarted.extend(slots.iter().map(|slot| slot.name.to_string()));
+                continue;
+            }
             seen.extend(carried.iter().map(|slot| slot.name.to_string()));
-            reset.extend(others.iter().map(|slot| slot.name.to_string()));
             for (name, what) in followed(subject, &hyper, shape, &carried)? {
                 if !declared.contains(name.as_str()) {
                     let setting = settings::text(subject, &hyper);
@@ -53,8 +59,7 @@ pub fn own_elements(subject: &dyn Subject) -> Result<Outcome, Trouble> {
             }
         }
     }
-    // Nothing is asked of a slot that is reset where networks grow.
-    if let Some(name) = declared.iter().find(|name| !mixes.contains(**name) && !reset.contains(**name)) {
+    if let Some(name) = declared.iter().find(|name| !mixes.contains(**name) && !restarted.contains(**name)) {
         let text = format!("declared mixed, and follows its own element in {STEPS} steps at every setting");
         return Ok(Outcome::failed(text).about(*name).seeded(SEED));
     }
