@@ -7,6 +7,8 @@ use host::{
     registry::{Kind, Registry},
 };
 use sdk::conformance::properties::{PROPERTIES, broken_at, declared};
+use serde_json::{Value, json};
+use support::Workshop;
 
 #[test]
 fn every_property_that_holds_is_declared_and_no_other() {
@@ -32,4 +34,20 @@ fn every_property_that_holds_is_declared_and_no_other() {
     }
     assert_eq!(seen, registry.labels(Kind::Optimizer).len());
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn what_is_declared_is_shown() {
+    let shop = Workshop::new();
+    let all = PROPERTIES.join(", ");
+    let described = |label: &str| shop.run(&["describe", label], &[]).expect(0).stdout;
+    let says = |label: &str| described(label).lines().any(|line| line.contains("declares") && line.contains(&all));
+    assert!(says("adamw") && !described("yogi").contains("declares"), "{}", described("adamw"));
+    let list = shop.run(&["--list-optimizers"], &[]).expect(0).stdout;
+    let line = |label: &str| list.lines().find(|line| line.starts_with(&format!("{label} "))).unwrap();
+    assert!(line("adamw").contains(&all) && line("adam").contains(&PROPERTIES[..2].join(", ")), "{list}");
+    let list: Value = serde_json::from_str(&shop.run(&["--list-optimizers", "--json"], &[]).expect(0).stdout).unwrap();
+    let of =
+        |label: &str| list.as_array().unwrap().iter().find(|one| one["label"] == label).unwrap()["declares"].clone();
+    assert_eq!((of("adamw"), of("yogi")), (json!(PROPERTIES), json!([])));
 }

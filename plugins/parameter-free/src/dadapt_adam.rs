@@ -86,10 +86,11 @@ impl Global for DAdaptAdam {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
+        // m and s have been multiplied by d, which follows from all tensors.
         State {
-            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg: Slot::zeros().degree(1).mixed().decay(h.beta1),
             exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
-            s: Slot::zeros().degree(1),
+            s: Slot::zeros().degree(1).mixed(),
         }
     }
 

@@ -32,8 +32,8 @@ fn mixed(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
     descriptor.facts.iter().filter(|fact| fact.0 == "mixed").map(|fact| fact.1.as_str())
 }
 
-/// From the same parameter and state, a step on other values and gradients elsewhere leaves a slot's element as it is,
-/// unless the slot is declared mixed; and somewhere it does not, if it is.
+/// Other values and gradients elsewhere leave a slot's element as it is, unless the slot is declared mixed; and somewhere
+/// they do not, if it is.
 pub fn own_elements(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     let shapes: Vec<&[i64]> = [shape_of(subject), &[4, 3]].into_iter().filter(|shape| subject.accepts(shape)).collect();
     let declared: BTreeSet<&str> = mixed(subject.descriptor()).collect();
@@ -71,8 +71,9 @@ pub fn own_elements(subject: &dyn Subject) -> Result<Outcome, Trouble> {
     })
 }
 
-/// The slots that follow what is not their own, and where. Each step is made again from the same state, so what the
-/// parameter took from other elements in earlier steps does not count.
+/// The slots that follow what is not their own, and where. Beside the usual run there is one per part of the tensor with
+/// other values and gradients there. All others are put back to the usual values before each step: what a parameter took
+/// from other elements is not asked about, what its state took is.
 fn followed(
     subject: &dyn Subject,
     hyper: &[f64],
@@ -82,25 +83,26 @@ fn followed(
     let way = Way::of(Dtype::F64);
     let usual = Trajectory::of(SEED, &[(shape, 1.0)], STEPS);
     let mut run = usual.begin(subject, hyper, way)?;
+    let mut others = Vec::new();
+    for part in Part::ALL {
+        let looked: Vec<_> = slots.iter().filter(|slot| part.leaves_some_of(slot.shape_kind)).collect();
+        if !looked.is_empty() {
+            let mut along = usual.clone();
+            along.grads.iter_mut().for_each(|grads| part.change(&mut grads[0], shape));
+            others.push((part, looked, along, usual.begin(subject, hyper, way)?));
+        }
+    }
     let mut all = BTreeMap::new();
     for step in 0..STEPS {
         let before = run.snapshot();
         usual.steps(&mut *run, way, step..step + 1)?;
         let after = run.snapshot();
-        for part in Part::ALL {
-            let looked: Vec<_> = slots.iter().filter(|slot| part.leaves_some_of(slot.shape_kind)).collect();
-            if looked.is_empty() {
-                continue;
-            }
-            let (mut from, mut along) = (before.clone(), usual.clone());
-            for column in [&mut from.parameters[0], &mut along.grads[step][0]] {
-                let changed = column.iter_mut().enumerate().filter(|(element, _)| part.changes(*element, shape));
-                changed.for_each(|(_, number)| *number *= FACTOR);
-            }
-            let mut again = usual.begin(subject, hyper, way)?;
-            again.resume(&from)?;
-            along.steps(&mut *again, way, step..step + 1)?;
-            let found = again.snapshot();
+        for (part, looked, along, other) in &mut others {
+            let mut from = Snapshot { parameters: before.parameters.clone(), ..other.snapshot() };
+            part.change(&mut from.parameters[0], shape);
+            other.resume(&from)?;
+            along.steps(&mut **other, way, step..step + 1)?;
+            let found = other.snapshot();
             for slot in looked {
                 let numbers = |end: &Snapshot| part.left(slot, end, shape);
                 if let Some(what) = apart(&numbers(&after), &numbers(&found)) {
@@ -152,6 +154,12 @@ impl Part {
             Part::Rows | Part::Columns => element / columns >= rows / 2,
             Part::All => true,
         }
+    }
+
+    /// Changes a parameter's numbers where they are of this part.
+    fn change(self, numbers: &mut [f64], shape: &[i64]) {
+        let changed = numbers.iter_mut().enumerate().filter(|(element, _)| self.changes(*element, shape));
+        changed.for_each(|(_, number)| *number *= FACTOR);
     }
 
     /// What a slot holds at places that are not its own.
