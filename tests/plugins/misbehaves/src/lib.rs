@@ -245,8 +245,8 @@ declaring!(
 );
 
 declaring!(
-    /// Says that it is symmetric, and stands still, so that this is not seen.
-    Dozes, "dozes", "a fixture: stands still where it is looked at", "sign symmetric", 0.0, |g| g.max(g * 0.5)
+    /// Is symmetric, as whatever stands still is.
+    Dozes, "dozes", "a fixture: stands still where it is looked at", "sign symmetric", 0.0, |g| g
 );
 
 declaring!(
