@@ -49,16 +49,23 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     let (findings, code) = check(&library("misbehaves"), &["--time-limit", "15"]);
     let expected = [
         "aborts 3 repeats crashed",
+        "blends 4 own elements failed",
+        "boasts 1 words failed",
         "climbs 5 problems failed",
+        "couples 4 properties failed",
         "creeps 2 lr = 0 failed",
+        "dozes 4 properties failed",
         "excuses 1 words failed",
         "exits 3 repeats crashed",
         "hangs 3 repeats crashed",
         "ignores 4 hyper-parameters failed",
+        "leans 4 properties failed",
         "misdeclares 4 degrees failed",
         "panics-in-pass 3 repeats crashed",
         "panics-late 3 repeats crashed",
         "pretends 6 expression failed",
+        "swells 4 properties failed",
+        "worries 4 own elements failed",
     ];
     assert_eq!(bad(&findings), expected, "{}", details(&findings));
     assert_eq!(code, Some(6));
@@ -73,6 +80,12 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     said("panics-in-pass", "panicked: a large matrix");
     said("ignores", "eps");
     said("misdeclares", "buffer");
+    said("leans", "sign symmetric");
+    said("couples", "the state differs");
+    said("dozes", "no step moves a parameter");
+    said("swells", "gradient scale invariant");
+    said("blends", "buffer");
+    said("worries", "buffer");
     said("creeps", "seed\":11");
 
     let table = [

@@ -40,6 +40,12 @@ fn every_optimizer_is_on_the_page_with_all_that_describes_it() {
             let text = one[key].as_str().unwrap_or_default();
             assert!(section.contains(text.trim_end()), "{label}: {key}");
         }
+        let declared: Vec<&str> = one["declares"].as_array().unwrap().iter().filter_map(|text| text.as_str()).collect();
+        assert_eq!(
+            section.contains(&format!("\n- declares: {}\n", declared.join(", "))),
+            !declared.is_empty(),
+            "{label}"
+        );
         assert!(one["aliases"].as_array().unwrap().iter().all(|alias| section.contains(alias.as_str().unwrap())));
         assert!(section.contains("| `lr` | "), "{label} has a learning rate with default and range");
     }

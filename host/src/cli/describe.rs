@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use sdk::abi::SlotDescriptor;
+use sdk::{abi::SlotDescriptor, conformance::properties};
 use serde_json::{Value, json};
 
 use super::{
@@ -140,6 +140,10 @@ fn facts(loaded: &Loaded, registry: &Registry) -> Result<Vec<(&'static str, Stri
     if let Some(portable) = loaded.portable()? {
         let words = if portable { "same bits on every device" } else { "bits differ between devices" };
         facts.push(("portability", words.to_string()));
+    }
+    let declared: Vec<&str> = properties::declared(&loaded.descriptor).collect();
+    if !declared.is_empty() {
+        facts.push(("declares", declared.join(", ")));
     }
     if let Some(companion) = &entry.companion {
         let hyper = companion.hyper.iter().map(|(name, value)| format!(", {name} = {}", hyper::written(value)));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sdk::conformance::properties;
 use serde_json::{Value, json};
 
 use super::stdout;
@@ -38,7 +39,8 @@ pub fn list(registry: &Registry, kind: Kind, json: bool) -> anyhow::Result<()> {
             .collect::<Result<_, Fault>>()?;
         let state = if kind == Kind::Optimizer { "state B/param" } else { "state" };
         // Formulas are long: last, so that nothing is pushed to the right by them.
-        let head = ["label", "aliases", "plugin", "version", state, "portable", "paper", "summary", "formula"];
+        let head =
+            ["label", "aliases", "plugin", "version", state, "portable", "declares", "paper", "summary", "formula"];
         stdout::print(&stdout::table(&head, rows))?;
     }
     survey.faults().check().map_err(Into::into)
@@ -63,6 +65,7 @@ pub fn loaded_json(loaded: &Arc<Loaded>) -> Result<Value, Fault> {
         "aliases": loaded.entry.aliases,
         "summary": loaded.descriptor.summary.as_str(),
         "paper": loaded.descriptor.paper.as_str(),
+        "declares": properties::declared(&loaded.descriptor).collect::<Vec<_>>(),
         "formula": loaded.formula(&hyper)?,
         "portable": loaded.portable()?,
         "fingerprint": loaded.fingerprint(),
@@ -106,6 +109,7 @@ fn loaded_row(loaded: &Arc<Loaded>) -> Result<Vec<String>, Fault> {
         version(loaded),
         loaded.state_bytes()?.map_or("-".to_string(), |bytes| bytes.to_string()),
         portable.to_string(),
+        some_of(&properties::declared(&loaded.descriptor).collect::<Vec<_>>().join(", ")),
         loaded.descriptor.paper.to_string(),
         loaded.descriptor.summary.to_string(),
         formula,
@@ -115,7 +119,9 @@ fn loaded_row(loaded: &Arc<Loaded>) -> Result<Vec<String>, Fault> {
 fn failed_row(entry: &Entry, faults: &Faults) -> Vec<String> {
     let none = || "-".to_string();
     let text = format!("cannot be loaded: {}", codes(faults));
-    vec![entry.label.clone(), aliases(entry), entry.plugin.clone(), none(), none(), none(), none(), text, none()]
+    let known = [entry.label.clone(), aliases(entry), entry.plugin.clone()];
+    let told = [none(), none(), none(), none(), none(), text, none()];
+    known.into_iter().chain(told).collect()
 }
 
 fn failed_json(entry: &Entry, faults: &Faults) -> Value {
@@ -133,5 +139,10 @@ fn codes(faults: &Faults) -> String {
 }
 
 fn aliases(entry: &Entry) -> String {
-    if entry.aliases.is_empty() { "-".to_string() } else { entry.aliases.join(", ") }
+    some_of(&entry.aliases.join(", "))
+}
+
+/// A text for a cell that is not empty.
+fn some_of(text: &str) -> String {
+    if text.is_empty() { "-".to_string() } else { text.to_string() }
 }

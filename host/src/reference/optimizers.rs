@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use sdk::conformance::properties;
+
 use super::cell;
 use crate::{
     fault::{Fault, Faults},
@@ -54,6 +56,10 @@ fn section(loaded: &Loaded, page: &mut String) -> Result<(), Fault> {
     if let Some(portable) = loaded.portable()? {
         let _ =
             writeln!(page, "- bits: {}", if portable { "the same on every device" } else { "differ between devices" });
+    }
+    let declared: Vec<&str> = properties::declared(&loaded.descriptor).collect();
+    if !declared.is_empty() {
+        let _ = writeln!(page, "- declares: {}", declared.join(", "));
     }
     if let Some(other) = &entry.same_rule_as {
         let _ = writeln!(page, "- the same rule as `{other}`");

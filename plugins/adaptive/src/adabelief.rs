@@ -102,5 +102,6 @@ impl Elementwise for AdaBelief {
 register!(
     Elementwise AdaBelief, "adabelief",
     summary = "Adam that divides by the surprise of the gradient",
-    paper = "arXiv 2010.07468"
+    paper = "arXiv 2010.07468",
+    declares = ["sign symmetric", "decoupled weight decay"]
 );

@@ -61,5 +61,6 @@ impl Elementwise for Adadelta {
 register!(
     Elementwise Adadelta, "adadelta",
     summary = "steps in the units of the parameter",
-    paper = "arXiv 1212.5701"
+    paper = "arXiv 1212.5701",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

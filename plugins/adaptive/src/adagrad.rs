@@ -60,5 +60,6 @@ impl Elementwise for Adagrad {
 register!(
     Elementwise Adagrad, "adagrad",
     summary = "step over the root of the sum of squared gradients",
-    paper = "https://jmlr.org/papers/v12/duchi11a.html"
+    paper = "https://jmlr.org/papers/v12/duchi11a.html",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

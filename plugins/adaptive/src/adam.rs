@@ -78,5 +78,6 @@ impl Elementwise for Adam {
 register!(
     Elementwise Adam, "adam",
     summary = "adaptive moments, with decay in the gradient",
-    paper = "arXiv 1412.6980"
+    paper = "arXiv 1412.6980",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

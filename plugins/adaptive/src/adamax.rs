@@ -63,5 +63,6 @@ impl Elementwise for Adamax {
 register!(
     Elementwise Adamax, "adamax",
     summary = "Adam with the largest gradient in place of the second moment",
-    paper = "arXiv 1412.6980"
+    paper = "arXiv 1412.6980",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

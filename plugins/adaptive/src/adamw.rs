@@ -79,5 +79,6 @@ impl Elementwise for AdamW {
 register!(
     Elementwise AdamW, "adamw",
     summary = "bias-corrected moments with decoupled weight decay; the standard",
-    paper = "arXiv 1711.05101"
+    paper = "arXiv 1711.05101",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

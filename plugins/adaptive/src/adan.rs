@@ -84,5 +84,6 @@ impl Elementwise for Adan {
 register!(
     Elementwise Adan, "adan",
     summary = "Nesterov momentum through the change of the gradient",
-    paper = "arXiv 2208.06677"
+    paper = "arXiv 2208.06677",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

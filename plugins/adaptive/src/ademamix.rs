@@ -88,5 +88,6 @@ impl Elementwise for AdEmaMix {
 register!(
     Elementwise AdEmaMix, "ademamix",
     summary = "AdamW with a fast and a slow momentum",
-    paper = "arXiv 2409.03137"
+    paper = "arXiv 2409.03137",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

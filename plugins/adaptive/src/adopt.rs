@@ -76,5 +76,6 @@ impl Elementwise for Adopt {
 register!(
     Elementwise Adopt, "adopt",
     summary = "Adam with the second moment of before the step",
-    paper = "arXiv 2411.02853"
+    paper = "arXiv 2411.02853",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -87,5 +87,6 @@ impl Reducing for CautiousAdamw {
 register!(
     Reducing CautiousAdamw, "cautious-adamw",
     summary = "AdamW where it agrees with the gradient",
-    paper = "arXiv 2411.16085"
+    paper = "arXiv 2411.16085",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

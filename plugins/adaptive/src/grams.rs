@@ -70,5 +70,6 @@ impl Elementwise for Grams {
 register!(
     Elementwise Grams, "grams",
     summary = "Adam's step length in the gradient's direction",
-    paper = "arXiv 2412.17107"
+    paper = "arXiv 2412.17107",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

@@ -96,5 +96,6 @@ impl Remembering for LaProp {
 register!(
     Remembering LaProp, "laprop",
     summary = "momentum of normalized gradients",
-    paper = "arXiv 2002.04839"
+    paper = "arXiv 2002.04839",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -82,5 +82,6 @@ register!(
     Elementwise Madgrad, "madgrad",
     summary = "dual averaging with a cube root",
     paper = "arXiv 2101.11075",
-    except = ["lr = 0: eps is added to lr"]
+    except = ["lr = 0: eps is added to lr"],
+    declares = ["sign symmetric"]
 );

@@ -200,5 +200,6 @@ impl<const IS_LION: bool> Pass for Move<IS_LION> {
 register!(
     Optimizer Mars, "mars",
     summary = "AdamW on gradients of reduced variance",
-    paper = "arXiv 2411.10438"
+    paper = "arXiv 2411.10438",
+    declares = ["sign symmetric", "decoupled weight decay"]
 );

@@ -106,5 +106,6 @@ impl Remembering for NAdam {
 register!(
     Remembering NAdam, "nadam",
     summary = "Adam with Nesterov momentum",
-    paper = "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ"
+    paper = "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

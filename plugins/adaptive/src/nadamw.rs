@@ -67,5 +67,6 @@ impl Elementwise for NAdamW {
 register!(
     Elementwise NAdamW, "nadamw",
     summary = "AdamW that looks ahead along its momentum",
-    paper = "arXiv 2306.07179"
+    paper = "arXiv 2306.07179",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

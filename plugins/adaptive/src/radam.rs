@@ -77,5 +77,6 @@ impl Elementwise for RAdam {
 register!(
     Elementwise RAdam, "radam",
     summary = "Adam, rectified while its second moment is uncertain",
-    paper = "arXiv 1908.03265"
+    paper = "arXiv 1908.03265",
+    declares = ["sign symmetric"]
 );

@@ -77,5 +77,6 @@ impl Elementwise for RmsProp {
 register!(
     Elementwise RmsProp, "rmsprop",
     summary = "gradient over the root of its running mean square",
-    paper = "https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf"
+    paper = "https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

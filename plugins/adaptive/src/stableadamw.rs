@@ -88,5 +88,6 @@ impl Reducing for Stableadamw {
 register!(
     Reducing Stableadamw, "stableadamw",
     summary = "AdamW with steps clipped by the lag of the second moment",
-    paper = "arXiv 2304.13013"
+    paper = "arXiv 2304.13013",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

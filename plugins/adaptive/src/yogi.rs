@@ -7,7 +7,7 @@
 //! ```
 //! m and v both start at `initial_accumulator`. Zaheer et al. 2018, "Adaptive Methods for Nonconvex Optimization",
 //! Algorithm 2, which has no bias correction; as torch-optimizer, whose decay goes through the gradient, and
-//! pytorch_optimizer, whose decay can be decoupled.
+//! pytorch_optimizer, whose decay can be decoupled. As m starts above 0, the rule is not sign symmetric.
 
 use sdk::*;
 

@@ -218,5 +218,6 @@ impl Pass for Pull {
 register!(
     Optimizer Ranger, "ranger",
     summary = "rectified Adam on centralized gradients, with a slow copy",
-    paper = "arXiv 1907.08610"
+    paper = "arXiv 1907.08610",
+    declares = ["sign symmetric"]
 );

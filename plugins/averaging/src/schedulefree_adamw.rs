@@ -119,5 +119,6 @@ impl Remembering for SchedulefreeAdamw {
 register!(
     Remembering SchedulefreeAdamw, "schedulefree-adamw",
     summary = "AdamW with an average in place of a schedule",
-    paper = "arXiv 2405.15682"
+    paper = "arXiv 2405.15682",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -113,5 +113,6 @@ impl Remembering for SchedulefreeSgd {
 register!(
     Remembering SchedulefreeSgd, "schedulefree-sgd",
     summary = "gradient descent with an average in place of a schedule",
-    paper = "arXiv 2405.15682"
+    paper = "arXiv 2405.15682",
+    declares = ["sign symmetric"]
 );

@@ -148,5 +148,6 @@ impl Pass for Move {
 register!(
     Optimizer Adafactor, "adafactor",
     summary = "second moment as rows and columns",
-    paper = "arXiv 1804.04235"
+    paper = "arXiv 1804.04235",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

@@ -45,7 +45,8 @@ pub struct State<T> {
 
 fn slots(h: &Hyper<f64>, is_matrix: bool) -> State<Slot> {
     let [row_var, col_var, variance] = moments::slots(is_matrix);
-    State { row_var, col_var, variance, exp_avg: Slot::zeros().decay(h.beta1).only_if(h.beta1) }
+    let exp_avg = Slot::zeros().mixed().decay(h.beta1).only_if(h.beta1);
+    State { row_var, col_var, variance, exp_avg }
 }
 
 impl Optimizer for AdafactorFairseq {
@@ -194,5 +195,6 @@ register!(
         "lr = 0: by default relative_step takes the rate from t alone",
         "lr doubled: by default relative_step takes the rate from t alone",
         "schedule changed: by default relative_step takes the rate from t alone"
-    ]
+    ],
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

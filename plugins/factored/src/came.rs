@@ -221,5 +221,6 @@ impl Pass for Move {
 register!(
     Optimizer Came, "came",
     summary = "Adafactor with momentum, weighed by agreement",
-    paper = "arXiv 2307.02047"
+    paper = "arXiv 2307.02047",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

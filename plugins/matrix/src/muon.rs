@@ -124,5 +124,6 @@ pub fn direction<'t>(h: &Hyper<f64>, g: Tensor<'t>, state: &mut State<Tensor<'t>
 register!(
     Optimizer Muon, "muon",
     summary = "momentum made orthogonal by Newton-Schulz; for weight matrices",
-    paper = "https://kellerjordan.github.io/posts/muon"
+    paper = "https://kellerjordan.github.io/posts/muon",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

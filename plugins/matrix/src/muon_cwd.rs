@@ -48,5 +48,6 @@ impl Optimizer for MuonCwd {
 register!(
     Optimizer MuonCwd, "muon-cwd",
     summary = "Muon whose decay spares what the update pulls back; for weight matrices",
-    paper = "arXiv 2510.12402"
+    paper = "arXiv 2510.12402",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

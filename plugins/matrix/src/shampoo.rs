@@ -117,5 +117,6 @@ impl Optimizer for Shampoo {
 register!(
     Optimizer Shampoo, "shampoo",
     summary = "gradient times an inverse root of its second moment along every dimension",
-    paper = "arXiv 1802.09568"
+    paper = "arXiv 1802.09568",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

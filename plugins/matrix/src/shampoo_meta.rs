@@ -166,5 +166,6 @@ impl Optimizer for ShampooMeta {
 register!(
     Optimizer ShampooMeta, "shampoo-meta",
     summary = "Shampoo with averaged moments and the step length of Adam",
-    paper = "arXiv 2309.06497"
+    paper = "arXiv 2309.06497",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

@@ -224,5 +224,6 @@ fn refreshed<'t>(
 register!(
     Optimizer Soap, "soap",
     summary = "Adam in the eigenbasis of Shampoo's second moments",
-    paper = "arXiv 2409.11321"
+    paper = "arXiv 2409.11321",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

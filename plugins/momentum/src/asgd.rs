@@ -101,5 +101,6 @@ impl Remembering for Asgd {
 register!(
     Remembering Asgd, "asgd",
     summary = "gradient descent with a falling rate and an average",
-    paper = "https://doi.org/10.1137/0330046"
+    paper = "https://doi.org/10.1137/0330046",
+    declares = ["sign symmetric"]
 );

@@ -65,5 +65,6 @@ impl Elementwise for Sgdm {
 register!(
     Elementwise Sgdm, "sgdm",
     summary = "stochastic gradient descent with momentum, optionally Nesterov's",
-    paper = "Sutskever et al. 2013"
+    paper = "Sutskever et al. 2013",
+    declares = ["sign symmetric"]
 );

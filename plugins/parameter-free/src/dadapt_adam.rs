@@ -86,10 +86,11 @@ impl Global for DAdaptAdam {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
+        // m and s have been multiplied by d, which follows from all tensors.
         State {
-            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
+            exp_avg: Slot::zeros().degree(1).mixed().decay(h.beta1),
             exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
-            s: Slot::zeros().degree(1),
+            s: Slot::zeros().degree(1).mixed(),
         }
     }
 
@@ -156,5 +157,6 @@ impl Global for DAdaptAdam {
 register!(
     Global DAdaptAdam, "dadapt-adam",
     summary = "Adam whose step size is a bound of the distance to go; lr stays at 1",
-    paper = "arXiv 2301.07733"
+    paper = "arXiv 2301.07733",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -103,10 +103,11 @@ impl Global for Prodigy {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
+        // All but the start have been multiplied by d, which follows from all tensors.
         State {
-            exp_avg: Slot::zeros().degree(1).decay(h.beta1),
-            exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2),
-            s: Slot::zeros().degree(1),
+            exp_avg: Slot::zeros().degree(1).mixed().decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).mixed().decay(h.beta2),
+            s: Slot::zeros().degree(1).mixed(),
             p0: Slot::copy_of_parameter(),
         }
     }
@@ -184,5 +185,6 @@ impl Global for Prodigy {
 register!(
     Global Prodigy, "prodigy",
     summary = "Adam with an estimated step size; lr stays at 1",
-    paper = "arXiv 2306.06101"
+    paper = "arXiv 2306.06101",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -80,5 +80,6 @@ impl Reducing for CautiousLion {
 register!(
     Reducing CautiousLion, "cautious-lion",
     summary = "Lion where it agrees with the gradient",
-    paper = "arXiv 2411.16085"
+    paper = "arXiv 2411.16085",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

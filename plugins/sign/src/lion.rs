@@ -56,5 +56,6 @@ impl Elementwise for Lion {
 register!(
     Elementwise Lion, "lion",
     summary = "sign of an interpolated momentum; half of Adam's state",
-    paper = "arXiv 2302.06675"
+    paper = "arXiv 2302.06675",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

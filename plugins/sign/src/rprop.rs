@@ -70,5 +70,6 @@ register!(
     except = [
         "lr = 0: lr is where step sizes start, and they have a floor, step_size_min",
         "schedule changed: lr is looked at in the first step alone"
-    ]
+    ],
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

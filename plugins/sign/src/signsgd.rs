@@ -58,5 +58,6 @@ impl Elementwise for Signsgd {
 register!(
     Elementwise Signsgd, "signsgd",
     summary = "sign of the averaged gradient",
-    paper = "arXiv 1802.04434"
+    paper = "arXiv 1802.04434",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

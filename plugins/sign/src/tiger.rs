@@ -55,5 +55,6 @@ impl Elementwise for Tiger {
 register!(
     Elementwise Tiger, "tiger",
     summary = "sign of the momentum",
-    paper = "https://github.com/bojone/tiger"
+    paper = "https://github.com/bojone/tiger",
+    declares = ["sign symmetric", "gradient scale invariant", "decoupled weight decay"]
 );

@@ -148,5 +148,6 @@ impl Pass for Move {
 register!(
     Optimizer TigerAuthors, "tiger-authors",
     summary = "sign of the momentum, in units of the parameter's size",
-    paper = "https://github.com/bojone/tiger"
+    paper = "https://github.com/bojone/tiger",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

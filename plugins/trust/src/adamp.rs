@@ -229,5 +229,6 @@ impl Pass for Move {
 register!(
     Optimizer AdamP, "adamp",
     summary = "Adam that leaves the norm of scale-invariant weights alone",
-    paper = "arXiv 2006.08217"
+    paper = "arXiv 2006.08217",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

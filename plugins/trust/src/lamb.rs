@@ -100,7 +100,11 @@ impl Reducing for Lamb {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State { exp_avg: Slot::zeros().degree(1).decay(h.beta1), exp_avg_sq: Slot::zeros().degree(2).decay(h.beta2) }
+        // The clip by the norm of all gradients.
+        State {
+            exp_avg: Slot::zeros().degree(1).mixed().decay(h.beta1),
+            exp_avg_sq: Slot::zeros().degree(2).mixed().decay(h.beta2),
+        }
     }
 
     fn measure<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
@@ -131,5 +135,6 @@ impl Reducing for Lamb {
 register!(
     Reducing Lamb, "lamb",
     summary = "AdamW with steps as long as the tensor",
-    paper = "arXiv 1904.00962"
+    paper = "arXiv 1904.00962",
+    declares = ["sign symmetric"]
 );

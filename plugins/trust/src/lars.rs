@@ -57,7 +57,7 @@ impl Reducing for Lars {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        State { momentum_buffer: Slot::zeros().decay(h.momentum).only_if(h.momentum) }
+        State { momentum_buffer: Slot::zeros().mixed().decay(h.momentum).only_if(h.momentum) }
     }
 
     fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
@@ -85,5 +85,6 @@ impl Reducing for Lars {
 register!(
     Reducing Lars, "lars",
     summary = "momentum with steps in proportion to the tensor",
-    paper = "arXiv 1708.03888"
+    paper = "arXiv 1708.03888",
+    declares = ["sign symmetric"]
 );

@@ -108,5 +108,6 @@ impl Remembering for Novograd {
 register!(
     Remembering Novograd, "novograd",
     summary = "momentum of gradients over their running norm",
-    paper = "arXiv 1905.11286"
+    paper = "arXiv 1905.11286",
+    declares = ["sign symmetric", "gradient scale invariant"]
 );

@@ -14,7 +14,7 @@
 //! | 1 | the protocol: schema, words, slots |
 //! | 2 | no step without a rate or a gradient; extreme gradients; element types stay |
 //! | 3 | the same bits for any repeat, chunk, instruction set, number of threads, save and load; nothing else is written |
-//! | 4 | what is declared: every hyper-parameter has an effect, slots scale by their degrees, state is as large as it says |
+//! | 4 | what is declared: hyper-parameters have an effect; degrees, mixed slots and bytes of the state; properties |
 //! | 5 | the common problems are brought down |
 //! | 6 | kernels have the bits of the recorded expression, and cards those of the CPU |
 //! | 7 | no label is secretly another one (by the host alone) |
@@ -32,6 +32,8 @@ mod bits;
 mod convergence;
 mod declared;
 mod expression;
+mod own_elements;
+pub mod properties;
 mod protocol;
 mod safety;
 
@@ -62,7 +64,7 @@ const fn check_of(level: u8, name: &'static str, run: fn(&dyn Subject) -> Result
 }
 
 /// All checks of levels 1 to 6.
-pub const CHECKS: [Check; 20] = [
+pub const CHECKS: [Check; 22] = [
     check_of(1, "schema", protocol::schema),
     check_of(1, "words", protocol::words),
     check_of(1, "slots", protocol::slots),
@@ -79,7 +81,9 @@ pub const CHECKS: [Check; 20] = [
     check_of(3, "stays inside", bits::stays_inside),
     check_of(4, "hyper-parameters", declared::effects),
     check_of(4, "degrees", declared::degrees),
+    check_of(4, "own elements", own_elements::own_elements),
     check_of(4, "state bytes", declared::state_bytes),
+    check_of(4, "properties", properties::properties),
     check_of(5, "problems", convergence::problems),
     check_of(6, "expression", expression::kernel),
     check_of(6, "cuda", expression::cuda),

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::exception;
 use super::subject::Subject;
 use super::verdict::{Outcome, Trouble};
+use super::{exception, properties};
 
 /// Every hyper-parameter has one name, a meaning, and a default in its range.
 pub fn schema(subject: &dyn Subject) -> Result<Outcome, Trouble> {
@@ -42,6 +42,10 @@ pub fn words(subject: &dyn Subject) -> Result<Outcome, Trouble> {
                 "`except` names no check that has exceptions, or says no reason: {text:?}"
             )));
         }
+    }
+    if let Some(text) = properties::declared(descriptor).find(|text| !properties::PROPERTIES.contains(text)) {
+        let known = properties::PROPERTIES.join("`, `");
+        return Ok(Outcome::failed(format!("`declares` names no property: {text:?}; there are `{known}`")));
     }
     Ok(Outcome::passed(descriptor.paper.to_string()))
 }

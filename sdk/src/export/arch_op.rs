@@ -22,6 +22,7 @@ pub const fn arch_op<A: ArchOp>(label: &'static str, summary: &'static str, pape
         schema: || schema(&A::hyper()),
         facts: || Ok(Vec::new()),
         except: &[],
+        declares: &[],
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Entry {
     pub(super) facts: fn() -> Result<Vec<Fact>>,
     /// Checks that do not apply, as `check: why`.
     pub(super) except: &'static [&'static str],
+    /// Properties that it is said to have.
+    pub(super) declares: &'static [&'static str],
 }
 
 /// Something declared: key and value.
@@ -59,6 +61,11 @@ impl Entry {
         Entry { except, ..self }
     }
 
+    /// With properties that conformance checks.
+    pub const fn declares(self, declares: &'static [&'static str]) -> Entry {
+        Entry { declares, ..self }
+    }
+
     /// Its table of this id; null where it has none.
     pub(crate) fn find(&self, id: &str) -> *const TableHeader {
         if self.id == id { (self.table)() } else { (self.also)(id) }
@@ -92,6 +99,7 @@ impl Entry {
         ];
         let mut facts = (self.facts)().map_err(about)?;
         facts.extend(self.except.iter().map(|text| ("except", text.to_string())));
+        facts.extend(self.declares.iter().map(|text| ("declares", text.to_string())));
         Ok(Descriptor {
             label: self.label.into(),
             kind: self.kind.into(),

@@ -36,38 +36,46 @@ pub use rule::{elementwise, global, reducing, remembering};
 /// `except = ["lr = 0: lr is where step sizes start, and they have a floor"]`. The checks that may have exceptions are
 /// `lr = 0` and `zero gradient` of conformance, `lr doubled` and `schedule changed` of `host preflight`.
 ///
+/// An optimizer may declare properties that conformance then checks: `declares = ["sign symmetric"]`, after `except`. They
+/// are `sign symmetric`, `gradient scale invariant` and `decoupled weight decay`.
+///
 /// The kinds are the traits: `Elementwise`, `Reducing`, `Remembering`, `Global`, `Optimizer`, `Projection`, `ArchOp`.
 #[macro_export]
 macro_rules! register {
     (
         Elementwise $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
-        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+        $(, except = [$($except:literal),+ $(,)?])? $(, declares = [$($declares:literal),+ $(,)?])? $(,)?
     ) => {
-        $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+        $crate::register!(@ $crate::export::elementwise::<$type>($label, $summary, $paper)
+            $(.except(&[$($except),+]))? $(.declares(&[$($declares),+]))?);
     };
     (
         Reducing $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
-        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+        $(, except = [$($except:literal),+ $(,)?])? $(, declares = [$($declares:literal),+ $(,)?])? $(,)?
     ) => {
-        $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+        $crate::register!(@ $crate::export::reducing::<$type>($label, $summary, $paper)
+            $(.except(&[$($except),+]))? $(.declares(&[$($declares),+]))?);
     };
     (
         Remembering $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
-        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+        $(, except = [$($except:literal),+ $(,)?])? $(, declares = [$($declares:literal),+ $(,)?])? $(,)?
     ) => {
-        $crate::register!(@ $crate::export::remembering::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+        $crate::register!(@ $crate::export::remembering::<$type>($label, $summary, $paper)
+            $(.except(&[$($except),+]))? $(.declares(&[$($declares),+]))?);
     };
     (
         Global $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
-        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+        $(, except = [$($except:literal),+ $(,)?])? $(, declares = [$($declares:literal),+ $(,)?])? $(,)?
     ) => {
-        $crate::register!(@ $crate::export::global::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+        $crate::register!(@ $crate::export::global::<$type>($label, $summary, $paper)
+            $(.except(&[$($except),+]))? $(.declares(&[$($declares),+]))?);
     };
     (
         Optimizer $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal
-        $(, except = [$($except:literal),+ $(,)?])? $(,)?
+        $(, except = [$($except:literal),+ $(,)?])? $(, declares = [$($declares:literal),+ $(,)?])? $(,)?
     ) => {
-        $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper)$(.except(&[$($except),+]))?);
+        $crate::register!(@ $crate::export::optimizer::<$type>($label, $summary, $paper)
+            $(.except(&[$($except),+]))? $(.declares(&[$($declares),+]))?);
     };
     (Projection $type:ty, $label:literal, summary = $summary:literal, paper = $paper:literal $(,)?) => {
         $crate::register!(@ $crate::export::projection::<$type>($label, $summary, $paper));

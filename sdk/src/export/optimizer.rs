@@ -36,6 +36,7 @@ pub const fn optimizer<O: Optimizer>(label: &'static str, summary: &'static str,
         schema: || schema(&O::hyper()),
         facts: facts::<O>,
         except: &[],
+        declares: &[],
     }
 }
 

@@ -24,6 +24,7 @@ pub const fn projection<P: Projection>(label: &'static str, summary: &'static st
         schema: || schema(&P::hyper()),
         facts: || Ok(Vec::new()),
         except: &[],
+        declares: &[],
     }
 }
 

@@ -65,6 +65,7 @@ const fn entry<R: Kernel>(label: &'static str, summary: &'static str, paper: &'s
         schema: || schema(&R::hyper()),
         facts: facts::<R>,
         except: &[],
+        declares: &[],
     }
 }
 

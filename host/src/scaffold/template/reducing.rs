@@ -48,8 +48,9 @@ impl Reducing for ExampleRule {
     }
 
     fn state(h: &Hyper<f64>) -> State<Slot> {
-        // The momentum is of gradients brought to one size, so it does not scale with the gradient.
-        State { exp_avg: Slot::zeros().degree(0).decay(h.beta) }
+        // The momentum is of gradients brought to one size, so it does not scale with the gradient; and it is mixed, as that
+        // size is the whole tensor's.
+        State { exp_avg: Slot::zeros().degree(0).mixed().decay(h.beta) }
     }
 
     fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {

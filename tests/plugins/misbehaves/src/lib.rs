@@ -284,4 +284,163 @@ register!(
     except = ["everything: it is above that"]
 );
 
+/// Gradient descent, in its way, with a rate by default and a property declared.
+macro_rules! declaring {
+    ($(#[$doc:meta])* $name:ident, $label:literal, $summary:literal, $property:literal, $lr:literal, |$g:ident| $step:expr) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl Elementwise for $name {
+            type Hyper<T: Copy> = Hyper<T>;
+            type State<T: Copy> = Nothing<T>;
+
+            fn hyper() -> Hyper<Knob> {
+                Hyper { lr: knob($lr, 0.0..=1.0, "step size") }
+            }
+
+            fn state(_: &Hyper<f64>) -> Nothing<Slot> {
+                Nothing::default()
+            }
+
+            fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut Nothing<L>) -> L {
+                move |x, $g, _| x - h.lr * $step
+            }
+        }
+
+        register!(
+            Elementwise $name, $label,
+            summary = $summary,
+            paper = "none: a fixture",
+            declares = [$property]
+        );
+    };
+}
+
+declaring!(
+    /// Says that it is symmetric, and is not.
+    Leans, "leans", "a fixture: not as symmetric as declared", "sign symmetric", 1e-2, |g| g.max(g * 0.5)
+);
+
+declaring!(
+    /// Is symmetric, as whatever stands still is.
+    Dozes, "dozes", "a fixture: stands still where it is looked at", "sign symmetric", 0.0, |g| g
+);
+
+declaring!(
+    /// Says that its steps do not grow with gradients, and does so up to a size alone.
+    Swells, "swells", "a fixture: not as invariant as declared", "gradient scale invariant", 1e-2, |g| g.max(-1.0).min(1.0)
+);
+
+declaring!(
+    /// Declares a property that there is not.
+    Boasts, "boasts", "a fixture: declares what is no property", "fast", 1e-2, |g| g
+);
+
+/// Hyper-parameters of a rule that decays.
+#[derive(Record)]
+pub struct Decaying<T> {
+    lr: T,
+    weight_decay: T,
+}
+
+/// Momentum that says its decay is decoupled, and keeps it in the buffer.
+pub struct Couples;
+
+impl Elementwise for Couples {
+    type Hyper<T: Copy> = Decaying<T>;
+    type State<T: Copy> = State<T>;
+
+    fn hyper() -> Decaying<Knob> {
+        Decaying { lr: knob(1e-2, 0.0..=1.0, "step size"), weight_decay: knob(0.0, 0.0..=10.0, "decay") }
+    }
+
+    fn state(_: &Decaying<f64>) -> State<Slot> {
+        State { buffer: Slot::zeros().degree(1) }
+    }
+
+    fn update<L: Lane>(h: Decaying<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+        move |x, g, state| {
+            state.buffer = state.buffer * 0.5 + (g + h.weight_decay * x);
+            x - h.lr * state.buffer
+        }
+    }
+}
+
+register!(
+    Elementwise Couples, "couples",
+    summary = "a fixture: its decay is not as decoupled as declared",
+    paper = "none: a fixture",
+    declares = ["decoupled weight decay"]
+);
+
+/// Momentum whose buffer says that it is mixed.
+pub struct Worries;
+
+impl Elementwise for Worries {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { buffer: Slot::zeros().degree(1).mixed() }
+    }
+
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, &mut State<L>) -> L {
+        move |x, g, state| {
+            state.buffer = state.buffer * 0.25 + g;
+            x - h.lr * state.buffer
+        }
+    }
+}
+
+register!(
+    Elementwise Worries, "worries",
+    summary = "a fixture: a slot that is not as mixed as declared",
+    paper = "none: a fixture"
+);
+
+/// The sum of a tensor's squares.
+#[derive(Record)]
+pub struct Sums<T> {
+    g_squared: T,
+}
+
+/// Gradient descent with a slot that follows from the tensor's norm and does not say so.
+pub struct Blends;
+
+impl Reducing for Blends {
+    type Hyper<T: Copy> = Hyper<T>;
+    type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Sums<T>;
+
+    fn hyper() -> Hyper<Knob> {
+        schema()
+    }
+
+    fn state(_: &Hyper<f64>) -> State<Slot> {
+        State { buffer: Slot::zeros().degree(2) }
+    }
+
+    fn measure<L: Lane>(_: Hyper<Scalar<L>>, _: Step<L>) -> impl Fn(L, L, State<L>) -> Sums<L> {
+        |_, g, _| Sums { g_squared: g * g }
+    }
+
+    fn update<L: Lane>(h: Hyper<Scalar<L>>, _: Step<L>, sums: Sums<Scalar<L>>) -> impl Fn(L, L, &mut State<L>) -> L {
+        let norm = sums.g_squared.sqrt();
+        move |x, g, state| {
+            state.buffer = norm * g;
+            x - h.lr * g
+        }
+    }
+}
+
+register!(
+    Reducing Blends, "blends",
+    summary = "a fixture: a slot that is mixed and does not say so",
+    paper = "none: a fixture"
+);
+
 plugin!();
