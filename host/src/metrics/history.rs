@@ -88,9 +88,7 @@ impl History {
         History::parse(&contents).map_err(|line| {
             Fault::new("D301", Exit::Data, "a line of the metrics is damaged")
                 .at(format!("{}:{line}", path.display()))
-                .hint(
-                    "put the line or the file back, or leave the run out; without the line it is another run's record",
-                )
+                .hint("put the line or the file back, or leave the run out")
         })
     }
 
