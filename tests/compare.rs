@@ -108,7 +108,9 @@ fn seeds_are_averaged_and_arms_are_tested_in_pairs() {
 
     let table = text(&shop, &["runs"]);
     let best = answer["arms"][0]["arm"].as_str().unwrap();
-    assert!(table.find(best) < table.find(if best == "lion" { "adamw" } else { "lion" }), "{table}");
+    let row =
+        |label: &str| table.find(&format!("\n {label} ")).unwrap_or_else(|| panic!("no row of {label} in\n{table}"));
+    assert!(row(best) < row(if best == "lion" { "adamw" } else { "lion" }), "{table}");
     let verdict = if p < 0.05 { "is lower" } else { "not significant" };
     for part in ["final BPB", "optimizer.label", "p (Holm)", verdict] {
         assert!(table.contains(part), "no `{part}` in\n{table}");
@@ -248,6 +250,69 @@ fn what_cannot_be_read_is_refused_all_at_once() {
 }
 
 #[test]
+fn a_record_that_its_metrics_do_not_bear_out_is_refused() {
+    let shop = Workshop::new();
+    shop.train("good", &[]).expect(0);
+    let (good, metrics) = (shop.path().join("good"), shop.metrics("good"));
+    let line = |kind: &str| {
+        let last = metrics.iter().rfind(|line| line["kind"] == kind).unwrap();
+        let text = fs::read_to_string(good.join("metrics.jsonl")).unwrap();
+        text.lines().rfind(|text| serde_json::from_str::<Value>(text).unwrap() == *last).unwrap().to_string() + "\n"
+    };
+    let record = |key: &str| match key {
+        "val_bpb_bits" | "val_loss_bits" => shop.record("good")["result"][key].as_str().unwrap().to_string(),
+        key => shop.record("good")[key].as_str().unwrap().to_string(),
+    };
+    let other = |text: &str| format!("{}{}", &text[..text.len() - 1], if text.ends_with('0') { '1' } else { '0' });
+    // file, what is in it, what is put there, what is named
+    let bits = |key: &str| ("run.json", record(key), other(&record(key)));
+    let rows = [
+        (bits("val_bpb_bits"), "val_bpb_bits: recorded"),
+        (bits("val_loss_bits"), "val_loss_bits: recorded"),
+        (bits("parameter_hash"), "parameter hash: recorded"),
+        (bits("trajectory_hash"), "trajectory hash: recorded"),
+        (
+            ("run.json", format!("\"{}\"", record("trajectory_hash")), "null".into()),
+            "trajectory hash: recorded nothing",
+        ),
+        (("metrics.jsonl", line("eval"), String::new()), "val_bpb_bits: recorded"),
+        (("metrics.jsonl", line("hash"), String::new()), "parameter hash: recorded"),
+    ];
+    for ((file, old, new), says) in rows {
+        copy(&good, &shop.path().join("changed"));
+        edit(&shop.path().join("changed").join(file), &old, &new);
+        shop.run(&["compare", "good", "changed"], &[]).expect(8).says(&["error[D321]", "--> changed", says, "hint:"]);
+    }
+}
+
+#[test]
+fn a_page_replaces_a_page_and_nothing_else() {
+    let shop = Workshop::new();
+    shop.train("runs/a", &[]).expect(0);
+    shop.write("notes.html", "<!DOCTYPE html>\n<html>");
+    std::os::unix::fs::symlink(shop.path().join("runs/a"), shop.path().join("link")).unwrap();
+    let files = || -> Vec<(std::path::PathBuf, Option<Vec<u8>>)> {
+        shop.listing().into_iter().map(|path| (path.clone(), fs::read(path).ok())).collect()
+    };
+    let before = files();
+    for (place, says) in [
+        ("runs/a/run.json", "is a run directory"),
+        ("runs/a/page.html", "is a run directory"),
+        ("link/page.html", "is a run directory"),
+        ("notes.html", "no page of a comparison"),
+        ("text.txt", "no page of a comparison"),
+        ("link", "no page of a comparison"),
+    ] {
+        let finished = shop.run(&["compare", "runs", "--html", place], &[]).expect(8);
+        finished.says(&["error[D324]", says, place, "hint:"]);
+        assert_eq!(files(), before, "{place}");
+    }
+    for _ in 0..2 {
+        shop.run(&["compare", "runs", "--html", "page.html"], &[]).expect(0);
+    }
+}
+
+#[test]
 fn other_texts_are_refused_and_other_budgets_are_said() {
     let shop = Workshop::new();
     let short = train_seeds(&shop, "runs/short", &["1", "2"], &["--steps", "6"]);
@@ -277,6 +342,56 @@ fn other_texts_are_refused_and_other_budgets_are_said() {
     let split = ["--set", "data.val_fraction=0.2"];
     shop.train("split", &split).expect(0);
     shop.run(&["compare", "other", "split"], &[]).expect(6).says(&["last 0.1 validates", "last 0.2 validates"]);
+}
+
+/// Trains with a schedule in a file of its own.
+fn train_scheduled(shop: &Workshop, run: &str, schedule: &str, more: &[&str]) {
+    let file = format!("{}.toml", run.replace('/', "-"));
+    shop.write(&file, schedule);
+    shop.train(run, &[&["--schedule", &file], more].concat()).expect(0);
+}
+
+#[test]
+fn runs_whose_batches_grew_have_another_budget() {
+    let shop = Workshop::new();
+    for seed in ["1", "2"] {
+        shop.train(&format!("runs/even-s{seed}"), &["--seed", seed]).expect(0);
+        let schedule = "[[schedule]]\nname = \"set_batch_size\"\nvalue = 8\nmax_wait_steps = 3\n";
+        train_scheduled(&shop, &format!("runs/grown-s{seed}"), schedule, &["--seed", seed]);
+    }
+    let answer = json(&shop, &["runs"]);
+    assert_eq!(answer["tests"][0]["verdict"], "not tested: other budgets");
+    let budgets = remarks(&answer, "budget");
+    assert!(
+        budgets.len() == 1
+            && budgets[0].contains("12 steps, 768 tokens")
+            && budgets[0].contains("12 steps, 1344 tokens"),
+        "{budgets:?}"
+    );
+}
+
+#[test]
+fn a_schedule_is_its_operations_and_evaluations_count_where_one_waits_for_a_loss() {
+    let shop = Workshop::new();
+    let operation = |trigger: &str, note: &str| {
+        format!("[[schedule]]\nname = \"change_lr\"\nvalue = 0.5\n{trigger}\nnote = \"{note}\"\n")
+    };
+    let (steps, loss) = ("max_wait_steps = 3", "trigger_loss = 100");
+    let inline = operation(steps, "as meant");
+    shop.tiny_with("inline.toml", &[("[optimizer]", &format!("{inline}\n[optimizer]"))]);
+    shop.run(&["train", "--config", "inline.toml", "--run-dir", "steps/a", "--seed", "1"], &[]).expect(0);
+    train_scheduled(&shop, "steps/b", &operation(steps, "copied"), &["--seed", "2", "--eval-every", "3"]);
+    let one = json(&shop, &["steps"]);
+    assert_eq!(arm(&one, "adamw")["bpb"]["n"], 2, "{one:#}");
+    let notes = remarks(&one, "evaluations");
+    assert!(notes.len() == 1 && notes[0].contains("note: ") && notes[0].contains("train.eval_every=3|4"), "{notes:?}");
+
+    train_scheduled(&shop, "loss/a", &operation(loss, "as meant"), &["--seed", "1"]);
+    train_scheduled(&shop, "loss/b", &operation(loss, "copied"), &["--seed", "1", "--eval-every", "3"]);
+    let two = json(&shop, &["loss"]);
+    assert_eq!(two["arms"].as_array().unwrap().len(), 2);
+    assert_eq!(two["differing"], serde_json::json!(["train.eval_every"]));
+    assert!(remarks(&two, "evaluations").is_empty());
 }
 
 #[test]
@@ -329,6 +444,21 @@ fn arms_by_one_knob_are_paired_by_the_others() {
     assert_eq!(answer["tests"][0]["pairs"], 2, "one pair per label");
     assert!(answer["paired_by"].as_array().unwrap().contains(&"optimizer.label".into()));
     assert_eq!(remarks(&answer, "mixed").len(), 2);
+    assert_eq!(remarks(&answer, "confounded"), [] as [&str; 0], "every label has every rate");
+    let some = json(&shop, &["runs/adamw-1e-3-s1", "runs/lion-1e-2-s1", "--by", "lr"]);
+    let confounded = remarks(&some, "confounded");
+    assert!(
+        confounded.len() == 1
+            && confounded[0].starts_with("warning: arms by lr")
+            && confounded[0].contains("opt (adamw|lion)"),
+        "{confounded:?}"
+    );
+    let labels =
+        remarks(&json(&shop, &["runs/adamw-1e-3-s1", "runs/lion-1e-2-s1", "--by", "optimizer.label"]), "confounded");
+    assert!(
+        labels.len() == 1 && labels[0].ends_with(": lr (0.001|0.01)"),
+        "what comes with a label is not told: {labels:?}"
+    );
     let unknown = shop.run(&["compare", "runs", "--by", "optimizer.lrr"], &[]).expect(2);
     unknown.says(&["error[U022]", "--by optimizer.lrr", "differing: ", "did you mean `optimizer.lr`?"]);
 }

@@ -153,6 +153,13 @@ fn what_can_be_refused_is_refused_before_anything_runs() {
             &["error[G009]", "SEED=3"],
         ),
         ("no time", &["--optimizers", "adamw,lion", "--time-limit", "0.001"], &[], 6, &["error[G011]", "0.001 s"]),
+        (
+            "a folder that cannot be one",
+            &["--optimizers", "adamw,lion", "--runs-dir", "text.txt/runs"],
+            &[],
+            8,
+            &["error[D140]", "text.txt/runs", "--runs-dir"],
+        ),
         ("data that is not there", &["--optimizers", "adamw,lion", "--data", "nowhere.txt"], &[], 8, &["nowhere.txt"]),
     ];
     let before = shop.listing();
@@ -225,6 +232,68 @@ fn a_lock_is_vouched_for_in_the_result() {
     let finished = gate(&shop, &["--json"], &[]).expect(0);
     let record: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert!(record["registry"]["lock"].as_str().unwrap().starts_with("locked by "), "{record:#}");
+}
+
+/// The result is worth more than the file.
+#[test]
+fn a_result_that_cannot_be_kept_is_shown() {
+    let shop = shop();
+    let args = ["--steps", "12", "--keep=gate", "--runs-dir", "late", "--json"];
+    let args: Vec<&str> = SMALL.into_iter().chain(args).collect();
+    let mut gate = shop.command(&args, &[]).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(120);
+    while !shop.path().join("gate/adamw-s7").exists() {
+        assert!(gate.try_wait().unwrap().is_none() && Instant::now() < patience, "no run was started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    shop.write("late", "in the way");
+    let output = gate.wait_with_output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(8), "{stderr}");
+    let record: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(record["passed"], true);
+    for text in ["error[D140]", "runs:   "] {
+        assert!(stderr.contains(text), "no `{text}` in {stderr}");
+    }
+    assert!(!stderr.contains("result:"), "{stderr}");
+}
+
+#[test]
+fn gates_of_the_same_second_have_a_result_each() {
+    let shop = shop();
+    let gate = |more: &[&str]| {
+        let args: Vec<&str> = SMALL.iter().chain(&["--steps", "12", "--jobs", "1"]).chain(more).copied().collect();
+        shop.spawn(&args)
+    };
+    let gates = [gate(&[]), gate(&["--keep"]), gate(&["--keep"]), gate(&[])];
+    for mut gate in gates {
+        assert_eq!(gate.wait().unwrap().code(), Some(0));
+    }
+    let (files, folders): (Vec<PathBuf>, Vec<PathBuf>) =
+        results(&shop, "runs").into_iter().partition(|path| path.is_file());
+    assert_eq!((files.len(), folders.len()), (4, 2), "{files:?} {folders:?}");
+    for folder in &folders {
+        assert!(files.contains(&folder.with_extension("json")), "{files:?} {folders:?}");
+        assert!(folder.join("adamw-s7/checkpoints/latest").is_file());
+    }
+}
+
+#[test]
+fn operations_that_wait_for_a_loss_in_vain_are_said() {
+    let shop = shop();
+    let operation = |trigger: &str| format!("[[schedule]]\nname = \"change_lr\"\nvalue = 0.5\n{trigger}\n\n");
+    let schedule = operation("trigger_loss = 100.0") + &operation("trigger_loss = 1e-9");
+    shop.tiny_with("fleet.toml", &[("steps = 12", "steps = 400"), ("[optimizer]", &(schedule + "[optimizer]"))]);
+    // the fleet's evaluations are rarer than the gate's runs are long
+    let told = gate(&shop, &["--eval-every", "100", "--json"], &[]).expect(0);
+    let record: Value = serde_json::from_str(&told.stdout).unwrap();
+    for run in record["runs"].as_array().unwrap() {
+        assert_eq!(run["unfired"], serde_json::json!(["schedule.1 change_lr"]), "the first is not among them");
+    }
+    let exceptions = record["checks"][1]["exceptions"].to_string();
+    assert!(exceptions.contains("`schedule.1 change_lr` did not fire in 11 of 11 runs"), "{exceptions}");
+    let shown = gate(&shop, &["--set", "train.eval_every=100"], &[]).expect(0);
+    assert!(shown.stdout.contains("not counted: `schedule.1 change_lr` did not fire"), "{}", shown.stdout);
 }
 
 #[test]

@@ -167,9 +167,8 @@ fn say_what_was_asked(path: &Path, label: &str, seed: &str) {
     fs::write(path, record.to_string()).unwrap();
 }
 
-/// A gate whose runs are this program with a fault.
-fn gate(fault: &Fault) -> GateRecord {
-    let shop = Workshop::new();
+/// A gate in this folder whose runs are this program with the word `leading` before the verb.
+fn gate(shop: &Workshop, leading: &str, jobs: Option<usize>) -> Result<GateRecord, host::fault::Fault> {
     // long enough for every label to get away from where it began, also at a tenth of adamw's rate
     let config = shop.tiny_with(
         "fleet.toml",
@@ -177,7 +176,7 @@ fn gate(fault: &Fault) -> GateRecord {
     );
     let variables: Variables = [("OMP_NUM_THREADS", "1")].map(|(name, value)| (name.into(), value.into())).into();
     let order = Order {
-        program: Program { path: env::current_exe().unwrap(), leading: vec![fault.name.into()] },
+        program: Program { path: env::current_exe().unwrap(), leading: vec![leading.into()] },
         optimizers: ["adamw", "lion"].map(String::from).to_vec(),
         via: Via::Env,
         flags: Flags::default().with("config", config.to_str().unwrap()).unwrap(),
@@ -185,7 +184,7 @@ fn gate(fault: &Fault) -> GateRecord {
         plugin_dir: Some(support::plugins().to_path_buf()),
         variables,
         cwd: shop.path().to_path_buf(),
-        jobs: None,
+        jobs,
         limit: Duration::from_secs(120),
         keep_checkpoints: false,
         argv: Vec::new(),
@@ -194,12 +193,12 @@ fn gate(fault: &Fault) -> GateRecord {
     let work = shop.path().join("work");
     fs::create_dir(&work).unwrap();
     let talk = Talk { line: &|_| {}, stop: &|| false };
-    preflight::pass(&plan, &work, &talk).unwrap_or_else(|fault| panic!("{fault}"))
+    preflight::pass(&plan, &work, &talk)
 }
 
 /// What is wrong with what the gate made of a fault.
 fn complaint(fault: &Fault) -> Option<String> {
-    let record = gate(fault);
+    let record = gate(&Workshop::new(), fault.name, None).unwrap_or_else(|fault| panic!("{fault}"));
     let failing: Vec<u8> = record.checks.iter().filter(|check| !check.holds).map(|check| check.number).collect();
     let codes: Vec<&str> =
         record.checks.iter().flat_map(|check| check.failures.iter().map(|failure| failure.code)).collect();
@@ -210,37 +209,115 @@ fn complaint(fault: &Fault) -> Option<String> {
     (!as_expected).then(|| format!("{:?} is expected; failing: {failing:?}\n{}", fault.found_by, record.faults()))
 }
 
+/// Stands before the verb of a trainer of which one run is in another's way, and one comes to no end.
+const IN_THE_WAY: &str = "in-the-way";
+
+/// That trainer. Where the folder for another run's log is taken, that run cannot be started.
+fn in_the_way(args: Vec<String>) -> Exit {
+    let start = Start { args, variables: env::vars_os().collect() };
+    let run = start.after("--run-dir").unwrap_or_default();
+    let beside = |name: &str| run.with_file_name(name);
+    match run.file_name().and_then(|name| name.to_str()) {
+        Some("adamw-s8") => fs::create_dir(beside("adamw-s9.log")).map_or(Exit::Bug, |()| Exit::Ok),
+        Some("adamw-s7") => {
+            std::thread::sleep(Duration::from_secs(60));
+            fs::write(beside("late"), "").map_or(Exit::Bug, |()| Exit::Ok)
+        }
+        _ => {
+            let args = std::iter::once("host".to_string()).chain(start.args).map(OsString::from);
+            host::cli::main(args, start.variables.into_iter())
+        }
+    }
+}
+
+fn a_run_that_cannot_start_stops_the_others() -> Option<String> {
+    let shop = Workshop::new();
+    let fault = match gate(&shop, IN_THE_WAY, Some(2)) {
+        Ok(record) => return Some(format!("a gate without all of its runs came to its end: {}", record.to_json())),
+        Err(fault) => fault,
+    };
+    if fault.code != "E120" {
+        return Some(format!("E120 is expected: {fault}"));
+    }
+    shop.path().join("work/late").exists().then(|| "a run went on to its end".to_string())
+}
+
+fn a_number_of_threads_is_no_filter() -> Option<String> {
+    let tables: [(&[&str], Option<&str>); 4] = [
+        (&["--test-threads", "1"], None),
+        (&["--test-threads=1", "--nocapture"], None),
+        (&["--test-threads", "1", "seed"], Some("seed")),
+        (&["seed", "--skip", "lion"], Some("seed")),
+    ];
+    let wrong = tables.into_iter().find(|(args, expected)| {
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        filter(&args) != *expected
+    });
+    wrong.map(|(args, expected)| format!("{args:?}: {expected:?} is expected"))
+}
+
+/// What a test of this program does.
+enum Run {
+    Gate(&'static Fault),
+    Test(fn() -> Option<String>),
+}
+
+/// Tests that are no fault's.
+type Test = (&'static str, fn() -> Option<String>);
+const OTHERS: [Test; 2] = [
+    ("a-run-that-cannot-start-stops-the-others", a_run_that_cannot_start_stops_the_others),
+    ("a-number-of-threads-is-no-filter", a_number_of_threads_is_no_filter),
+];
+
+/// The filter on names in the arguments of cargo's own harness.
+fn filter(args: &[String]) -> Option<&str> {
+    const WITH_A_VALUE: [&str; 7] =
+        ["--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed", "-Z"];
+    let is_value = |at: usize| at > 0 && WITH_A_VALUE.contains(&args[at - 1].as_str());
+    (0..args.len()).find(|&at| !args[at].starts_with('-') && !is_value(at)).map(|at| args[at].as_str())
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
     if let Some(fault) = FAULTS.iter().find(|fault| args.get(1).is_some_and(|arg| arg == fault.name)) {
         return ExitCode::from(train(fault, args[2..].to_vec()) as u8);
     }
+    if args.get(1).is_some_and(|arg| arg == IN_THE_WAY) {
+        return ExitCode::from(in_the_way(args[2..].to_vec()) as u8);
+    }
     tests(&args[1..])
 }
 
-/// One test per fault, told as cargo's own harness does.
+/// One test per fault, and the others; told as cargo's own harness does.
 fn tests(args: &[String]) -> ExitCode {
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let filter = args.iter().find(|arg| !arg.starts_with('-'));
-    let chosen = |fault: &&Fault| !has("--ignored") && filter.is_none_or(|filter| fault.name.contains(filter.as_str()));
-    let chosen: Vec<&Fault> = FAULTS.iter().filter(chosen).collect();
+    let filter = filter(args);
+    let chosen = |name: &str| !has("--ignored") && filter.is_none_or(|filter| name.contains(filter));
+    let faults = FAULTS.iter().map(|fault| (fault.name, Run::Gate(fault)));
+    let all: Vec<(&str, Run)> = faults.chain(OTHERS.map(|(name, test)| (name, Run::Test(test)))).collect();
+    let count = all.len();
+    let chosen: Vec<(&str, Run)> = all.into_iter().filter(|(name, _)| chosen(name)).collect();
     if has("--list") {
-        chosen.iter().for_each(|fault| println!("{}: test", fault.name));
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", chosen.len());
     let mut failed = 0;
-    for fault in &chosen {
+    for (name, run) in &chosen {
         // a panic is a failure of its own test
-        let complaint = std::panic::catch_unwind(|| complaint(fault)).unwrap_or(Some("it panicked".into()));
-        println!("test {} ... {}", fault.name, if complaint.is_none() { "ok" } else { "FAILED" });
+        let complaint = std::panic::catch_unwind(|| match run {
+            Run::Gate(fault) => complaint(fault),
+            Run::Test(test) => test(),
+        });
+        let complaint = complaint.unwrap_or(Some("it panicked".into()));
+        println!("test {name} ... {}", if complaint.is_none() { "ok" } else { "FAILED" });
         if let Some(text) = complaint {
             failed += 1;
             println!("{text}");
         }
     }
     let (result, passed) = (if failed == 0 { "ok" } else { "FAILED" }, chosen.len() - failed);
-    let out = FAULTS.len() - chosen.len();
+    let out = count - chosen.len();
     println!("\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out\n");
     ExitCode::from(u8::from(failed > 0) * 101)
 }

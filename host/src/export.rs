@@ -10,32 +10,48 @@
 //! | `vocabulary` | of chars: the characters in the order of their tokens; further rows stand for no text |
 //! | `optimizer`, `step`, `parameter_hash` | where it comes from |
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{
     checkpoint,
+    config::settings::Format,
     fault::Fault,
-    model::{Gpt, Ranks},
+    model::{Gpt, Ranks, refused},
     trained::Trained,
 };
 
-/// The bytes of the file: parameters of the element type that was trained, at the weights to evaluate at.
+/// The bytes of the file: parameters of the element type that was trained, at the weights to evaluate at. What is merged
+/// in a network of bf16 is in f32: most of an adapter's change is smaller than what a weight of bf16 tells apart.
 ///
 /// # Errors
 /// `E101` if libtorch fails.
 pub fn file(trained: &Trained) -> Result<Vec<u8>, Fault> {
     // Without adapters nothing is computed, so the bits are those of the checkpoint.
     match Ranks::of(trained.model.settings()).largest() {
-        None => written(&trained.model, trained),
-        Some(_) => written(&trained.model.merged()?, trained),
+        None => written(&trained.model, BTreeMap::new(), trained),
+        Some(_) => written(&trained.model.merged()?, widened(trained)?, trained),
     }
 }
 
-fn written(model: &Gpt, trained: &Trained) -> Result<Vec<u8>, Fault> {
-    let tensors: Vec<(String, Tensor)> =
-        model.parameters().iter().map(|one| (one.name.clone(), one.handle())).collect();
+/// Merged weights in f32 by name, where the network's own element type is narrower.
+fn widened(trained: &Trained) -> Result<BTreeMap<String, Tensor>, Fault> {
+    if trained.settings.format != Format::Bf16 {
+        return Ok(BTreeMap::new());
+    }
+    let name = |place: usize| trained.model.parameters()[place].name.clone();
+    let weights = trained.model.merged_weights(&|_| true)?.into_iter();
+    weights.map(|(place, weight)| Ok((name(place), weight.f_to_kind(Kind::Float).map_err(refused)?))).collect()
+}
+
+/// The file of `model`, with the tensors in `others` in place of its own.
+fn written(model: &Gpt, mut others: BTreeMap<String, Tensor>, trained: &Trained) -> Result<Vec<u8>, Fault> {
+    let tensors: Vec<(String, Tensor)> = model
+        .parameters()
+        .iter()
+        .map(|one| (one.name.clone(), others.remove(&one.name).unwrap_or_else(|| one.handle())))
+        .collect();
     checkpoint::serialized(&tensors, Some(header(model, trained)))
 }
 

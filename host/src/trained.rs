@@ -9,6 +9,7 @@ use crate::{
     checkpoint,
     config::{self, Settings, write::CONFIG},
     data::Tokenizer,
+    fault::{Exit, Fault},
     model::{Architecture, Gpt},
     tensor::device,
     train::Progress,
@@ -43,10 +44,17 @@ impl Trained {
     /// Of a run directory's latest checkpoint, or of a checkpoint. Relative paths of its settings are relative to `cwd`.
     ///
     /// # Errors
-    /// What is missing, damaged, or does not fit each other.
+    /// What is missing, damaged, or does not fit each other: D208 a checkpoint outside its run, D129 one of another run.
     pub fn open(from: &Path, cwd: &Path, place: Place) -> anyhow::Result<Trained> {
         let path = checkpoint::find(from)?;
         let run = checkpoint::run_of(&path);
+        if !run.join(CONFIG).exists() {
+            let fault = Fault::new("D208", Exit::Data, "the settings of the checkpoint's run are missing")
+                .at(run.join(CONFIG).display().to_string())
+                .note("checkpoint", path.display().to_string());
+            let hint = "a checkpoint is read in the directory of its run, RUN/checkpoints/step-…, beside the run's config.toml";
+            return Err(fault.hint(hint).into());
+        }
         let settings = config::recorded(&run.join(CONFIG), cwd)?.settings;
         let snapshot = checkpoint::load(&path)?;
         let progress = Progress::from_state(snapshot.state)?;
@@ -56,6 +64,7 @@ impl Trained {
             Place::Cpu => Device::Cpu,
         };
         let begun = Architecture { settings: settings.model.clone(), vocab_size: tokenizer.vocab_size() };
+        progress.lineage.began_with(&begun.facts().into_iter().collect())?;
         let Architecture { settings: sizes, vocab_size } = progress.architecture(&begun)?;
         let mut model = Gpt::new(&sizes, vocab_size, settings.seed, settings.format, device)?;
         model.load(&snapshot.model)?;

@@ -71,7 +71,12 @@ fn none_at(path: &Path) -> Fault {
 pub fn load(path: &Path) -> Result<Snapshot, Fault> {
     read(path).map_err(|fault| match fault.hint {
         None => match previous(path) {
-            Some(previous) => fault.hint(format!("`host resume {}` goes on from the one before", previous.display())),
+            Some(previous) => {
+                let previous = previous.display();
+                fault.hint(format!(
+                    "the one before is whole: name `{previous}`; training goes on there by `host resume {previous}`"
+                ))
+            }
             None => fault.hint("there is no other whole checkpoint beside it; begin again in another run directory"),
         },
         Some(_) => fault,

@@ -58,9 +58,12 @@ pub(super) fn named(folder: &Path, name: &str) -> Result<Option<u64>, Fault> {
             fault = match others.last() {
                 // Only what is kept depends on it, and the next best checkpoint writes it again.
                 _ if name == BEST => fault.hint(format!("remove the file, then go on: `rm {}`", path.display())),
-                Some(last) => fault
-                    .note("checkpoints", others.join(", "))
-                    .hint(format!("`host resume {}` goes on from there", folder.join(last).display())),
+                Some(last) => {
+                    let last = folder.join(last).display().to_string();
+                    fault
+                        .note("checkpoints", others.join(", "))
+                        .hint(format!("name `{last}`; training goes on there by `host resume {last}`"))
+                }
                 None => fault.hint("there is no checkpoint; begin in another run directory"),
             };
             Err(fault)

@@ -1,7 +1,11 @@
 //! `host compare`: prints what several runs say together, and writes a page of it.
 //! Compares nothing; that is `compare/`.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use super::{compare_args::CompareFlags, stdout};
 use crate::{
@@ -11,19 +15,22 @@ use crate::{
         tables::{self, Table},
     },
     fault::{Exit, Fault},
-    run::atomic,
+    run::{Output, Unfit, atomic},
 };
 
 /// `host compare`.
 ///
 /// # Errors
-/// Runs that cannot be read, and runs on different texts; D324 the page cannot be written.
+/// Runs that cannot be read, and runs on different texts; D324 the page cannot be written, or would replace something
+/// else.
 pub fn compare(flags: &CompareFlags) -> anyhow::Result<Exit> {
+    let place = flags.html.as_deref().map(page_at).transpose()?;
     let gathered = compare::gather(&flags.runs)?;
     let by = flags.by.as_ref().map(|name| arms::key_named(name, &gathered.runs)).transpose()?;
     let comparison = Comparison::of(gathered, &Question { by, target: flags.target })?;
-    if let Some(path) = &flags.html {
-        write_page(path, &comparison)?;
+    if let Some(path) = &place {
+        let page = page::html(&comparison);
+        atomic::write_file(path, page.as_bytes()).map_err(|error| unwritable(path, &error))?;
     }
     if flags.json {
         // JSON is read by programs; people shall see warnings all the same.
@@ -36,13 +43,38 @@ pub fn compare(flags: &CompareFlags) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn write_page(path: &Path, comparison: &Comparison) -> Result<(), Fault> {
-    atomic::write_file(path, page::html(comparison).as_bytes()).map_err(|error| {
-        Fault::new("D324", Exit::Data, "the page cannot be written")
-            .at(path.display().to_string())
-            .note("system", error.to_string())
-            .hint("give a file in a folder that exists and can be written: `--html FILE`")
-    })
+/// Where the page is written: outside run directories, and over nothing but an earlier page.
+fn page_at(path: &Path) -> Result<PathBuf, Fault> {
+    let refused = |text: String, hint: &str| {
+        Fault::new("D324", Exit::Data, text).at(format!("--html {}", path.display())).hint(hint)
+    };
+    let output = Output::at(path).map_err(|unfit| match unfit {
+        Unfit::InRun(run) => {
+            let text = format!("{} is a run directory, in which a run alone writes", run.display());
+            refused(text, "write beside it")
+        }
+        Unfit::Unreachable(error) => unwritable(path, &error),
+    })?;
+    let is_page = |is_file: bool| is_file && begins_a_page(&output.path).is_ok_and(|begins| begins);
+    match output.there {
+        Some(there) if !is_page(there.is_file()) => {
+            Err(refused("what is there already is no page of a comparison".into(), "give another name"))
+        }
+        _ => Ok(output.path),
+    }
+}
+
+fn begins_a_page(path: &Path) -> io::Result<bool> {
+    let mut beginning = Vec::new();
+    File::open(path)?.take(page::BEGINNING.len() as u64).read_to_end(&mut beginning)?;
+    Ok(beginning == page::BEGINNING.as_bytes())
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new("D324", Exit::Data, "the page cannot be written")
+        .at(path.display().to_string())
+        .note("system", error.to_string())
+        .hint("give a file in a folder that exists and can be written: `--html FILE`")
 }
 
 fn text(comparison: &Comparison) -> String {

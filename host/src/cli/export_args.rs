@@ -7,8 +7,9 @@ use clap::{Args, ValueHint};
 /// Flags of `host export`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Names are nanoGPT's, adapters are merged into their weights, and the element type is the one that was trained. A
-head that shares the token embedding has no tensor of its own. Sizes and vocabulary are in the file's header.
+    after_help = "Names are nanoGPT's, adapters are merged into their weights, and the element type is the one that was trained; of
+bf16, merged weights are f32, for a weight of bf16 would lose what is merged. A head that shares the token embedding
+has no tensor of its own. Sizes and vocabulary are in the file's header.
 
 Examples:
   host export runs/my-run --out my-model.safetensors

@@ -30,19 +30,27 @@ use crate::{
 /// All that is wrong before a run is started; every reason why the gate is shut.
 pub fn preflight(flags: &PreflightFlags, invocation: &Invocation) -> anyhow::Result<Exit> {
     let plan = preflight::plan(order(flags, invocation)?)?;
-    let stem = preflight::stem_under(&runs_dir(flags, &plan), Utc::now());
+    let (runs, begun) = (runs_dir(flags, &plan), Utc::now());
+    preflight::try_folder(&runs)?;
     let screen = Screen::stderr();
     let signals = Signals::install()?;
-    let work = Work::make(flags.keep.as_ref(), &stem)?;
+    let work = Work::make(flags.keep.as_ref(), &runs, begun)?;
     let talk = Talk { line: &|line| screen.line(line), stop: &|| signals.stop_requested() };
     let record = preflight::pass(&plan, work.path(), &talk)?;
-    let file = record.write(&stem)?;
-    stdout::print(&if flags.json { record.to_json() } else { text(&record) })?;
-    screen.line(&format!("result: {}", file.display()));
-    if let Some(kept) = work.settle(record.passed) {
+    // What was found is shown first, and the runs stay, also where it cannot be kept.
+    let printed = stdout::print(&if flags.json { record.to_json() } else { text(&record) });
+    let beside = work.beside().map(Path::to_path_buf);
+    let written = record.write(beside.into_iter().chain(preflight::stems_under(&runs, begun)));
+    if let Ok(file) = &written {
+        screen.line(&format!("result: {}", file.display()));
+    }
+    if let Some(kept) = work.settle(record.passed && written.is_ok()) {
         screen.line(&format!("runs:   {}", kept.display()));
     }
-    if record.passed { Ok(Exit::Ok) } else { Err(record.faults().into()) }
+    printed?;
+    let mut faults = record.faults();
+    let kept = faults.take(written).is_some();
+    if record.passed && kept { Ok(Exit::Ok) } else { Err(faults.into()) }
 }
 
 fn order(flags: &PreflightFlags, invocation: &Invocation) -> Result<Order, Fault> {
@@ -74,10 +82,12 @@ enum Work {
     Temporary(TempDir),
     /// The user's.
     Kept(PathBuf),
+    /// Beside the result, under the same name.
+    Beside(PathBuf),
 }
 
 impl Work {
-    fn make(keep: Option<&Option<PathBuf>>, stem: &Path) -> Result<Work, Fault> {
+    fn make(keep: Option<&Option<PathBuf>>, runs: &Path, begun: Utc) -> Result<Work, Fault> {
         let unable = |place: &Path, error: std::io::Error| {
             Fault::new("D141", Exit::Data, "the runs of the gate have no folder")
                 .at(place.display().to_string())
@@ -87,8 +97,20 @@ impl Work {
             let made = tempfile::Builder::new().prefix("preflight-").tempdir();
             return made.map(Work::Temporary).map_err(|error| unable(&std::env::temp_dir(), error));
         };
-        let path = named.clone().unwrap_or_else(|| stem.to_path_buf());
-        let path = std::path::absolute(&path).map_err(|error| unable(&path, error))?;
+        let Some(path) = named else {
+            let runs = std::path::absolute(runs).map_err(|error| unable(runs, error))?;
+            std::fs::create_dir_all(&runs).map_err(|error| unable(&runs, error))?;
+            for path in preflight::stems_under(&runs, begun) {
+                match std::fs::create_dir(&path) {
+                    Ok(()) => return Ok(Work::Beside(path)),
+                    // of another gate of the same second
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(unable(&path, error)),
+                }
+            }
+            unreachable!("stems are numbered without end");
+        };
+        let path = std::path::absolute(path).map_err(|error| unable(path, error))?;
         std::fs::create_dir_all(&path).map_err(|error| unable(&path, error))?;
         let empty = std::fs::read_dir(&path).map_err(|error| unable(&path, error))?.next().is_none();
         if !empty {
@@ -101,7 +123,15 @@ impl Work {
     fn path(&self) -> &Path {
         match self {
             Work::Temporary(folder) => folder.path(),
-            Work::Kept(path) => path,
+            Work::Kept(path) | Work::Beside(path) => path,
+        }
+    }
+
+    /// The stem that it has taken for the result too.
+    fn beside(&self) -> Option<&Path> {
+        match self {
+            Work::Beside(path) => Some(path),
+            Work::Temporary(_) | Work::Kept(_) => None,
         }
     }
 
@@ -110,7 +140,7 @@ impl Work {
         match self {
             Work::Temporary(_) if passed => None,
             Work::Temporary(folder) => Some(folder.keep()),
-            Work::Kept(path) => Some(path),
+            Work::Kept(path) | Work::Beside(path) => Some(path),
         }
     }
 }

@@ -131,6 +131,11 @@ impl Comparison {
 }
 
 impl Row {
+    /// Steps and tokens of its runs that have finished.
+    pub(super) fn budgets(&self, runs: &[Run]) -> BTreeSet<(u64, u64)> {
+        budgets(self.finished.iter().copied(), runs)
+    }
+
     fn of(arm: &Arm, runs: &[Run], target: Option<Target>) -> Row {
         let (finished, unfinished): (Vec<usize>, Vec<usize>) = arm.runs().partition(|&run| runs[run].bpb().is_some());
         let over_units = |value: &dyn Fn(&Run) -> Option<f64>| {
@@ -166,17 +171,26 @@ fn unit_value(unit: &[usize], runs: &[Run], value: &dyn Fn(&Run) -> Option<f64>)
     Summary::of(&values).map(|summary| summary.mean)
 }
 
-/// Steps, and tokens seen in them.
-pub(super) fn budget(run: &Run) -> (u64, Option<u64>) {
-    (run.record.steps, run.tokens())
+/// Steps and tokens of those of some runs that have finished.
+fn budgets(of: impl Iterator<Item = usize>, runs: &[Run]) -> BTreeSet<(u64, u64)> {
+    let finished = of.map(|run| &runs[run]).filter(|run| run.bpb().is_some());
+    finished.map(|run| (run.record.steps, run.tokens())).collect()
+}
+
+/// Whether two arms, and every pair of their runs, were trained for equally long, as far as they have finished.
+fn same_budgets(one: &Row, other: &Row, runs: &[Run]) -> bool {
+    let same = |a: BTreeSet<_>, b: BTreeSet<_>| a.is_empty() || b.is_empty() || a == b;
+    let of_unit = |unit: &Vec<usize>| budgets(unit.iter().copied(), runs);
+    let pairs = one.arm.units.iter().filter_map(|(key, unit)| Some((unit, other.arm.units.get(key)?)));
+    let mut pairs = pairs.map(|(unit, other)| same(of_unit(unit), of_unit(other)));
+    same(one.budgets(runs), other.budgets(runs)) && pairs.all(|same| same)
 }
 
 fn tests(rows: &[Row], runs: &[Run], by_budget: bool) -> Vec<Test> {
-    let budgets = |row: &Row| row.arm.runs().map(|run| budget(&runs[run])).collect::<BTreeSet<_>>();
     let mut tests = Vec::new();
     for (a, one) in rows.iter().enumerate() {
         for (b, other) in rows.iter().enumerate().skip(a + 1) {
-            let comparable = by_budget || budgets(one) == budgets(other);
+            let comparable = by_budget || same_budgets(one, other, runs);
             let paired = comparable.then(|| paired(&differences(&one.arm, &other.arm, runs)));
             tests.push(Test { a, b, paired, corrected: None });
         }

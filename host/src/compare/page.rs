@@ -15,13 +15,16 @@ use crate::metrics::report::escaped;
 
 const STYLE: &str = include_str!("page.css");
 
+/// How every page begins; what does not is no page of this program.
+pub const BEGINNING: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+     <meta name=\"generator\" content=\"host compare\">\n";
+
 /// The page.
 pub fn html(comparison: &Comparison) -> String {
     let names: Vec<String> = comparison.rows.iter().map(|row| row.arm.name.clone()).collect();
     let title = escaped(&format!("Comparison of {}", listed(&names)));
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+        "{BEGINNING}<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
     let _ = writeln!(page, "<p class=\"lead\">{}</p>", escaped(&lead(comparison)));

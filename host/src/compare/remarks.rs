@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    comparison::{BUDGET, Comparison, Row, budget, few},
+    comparison::{BUDGET, Comparison, Row, few},
     identity::{Parting, Shared},
     run::Run,
-    told::{SEED, short, shown},
+    told::{EVALUATIONS, LABEL, SEED, Told, short, shown},
 };
 
 /// How weighty a remark is.
@@ -34,7 +34,8 @@ impl Weight {
 pub struct Remark {
     /// How weighty.
     pub weight: Weight,
-    /// What it is about, for machines: `identity`, `seed`, `repeat`, `budget`, `unfinished`, `mixed`, `cost`, `twice`, `one arm`.
+    /// What it is about, for machines: `identity`, `seed`, `repeat`, `budget`, `confounded`, `unfinished`, `mixed`,
+    /// `evaluations`, `cost`, `twice`, `one arm`.
     pub about: &'static str,
     /// For people.
     pub text: String,
@@ -59,8 +60,10 @@ impl Remark {
 pub fn of(comparison: &Comparison, by: Option<&str>, twice: &[PathBuf]) -> Vec<Remark> {
     let mut remarks = bits(comparison);
     remarks.extend(budgets(comparison, by));
+    remarks.extend(by.and_then(|by| confounded(comparison, by)));
     remarks.extend(unfinished(comparison));
     remarks.extend(mixed(comparison));
+    remarks.extend(evaluations(comparison));
     remarks.extend(costs(comparison));
     for path in twice {
         let text = format!("{} is given twice and counted once", path.display());
@@ -165,19 +168,16 @@ impl Finding {
 
 /// Arms that were trained for longer, or on more, than others.
 fn budgets(comparison: &Comparison, by: Option<&str>) -> Option<Remark> {
-    let all: BTreeSet<_> = comparison.runs.iter().map(budget).collect();
+    let all: BTreeSet<_> = comparison.rows.iter().flat_map(|row| row.budgets(&comparison.runs)).collect();
     if all.len() < 2 || by.is_some_and(|key| BUDGET.contains(&key)) {
         return None;
     }
     let said = |row: &Row| {
-        let budgets: BTreeSet<_> = row.arm.runs().map(|run| budget(&comparison.runs[run])).collect();
-        let said = |(steps, tokens): &(u64, Option<u64>)| match tokens {
-            Some(tokens) => format!("{steps} steps, {tokens} tokens"),
-            None => format!("{steps} steps"),
-        };
+        let budgets = row.budgets(&comparison.runs);
+        let said = |(steps, tokens): &(u64, u64)| format!("{steps} steps, {tokens} tokens");
         format!("`{}` {}", row.arm.name, budgets.iter().map(said).collect::<Vec<_>>().join(" or "))
     };
-    let rows: Vec<String> = comparison.rows.iter().map(said).collect();
+    let rows: Vec<String> = comparison.rows.iter().filter(|row| !row.finished.is_empty()).map(said).collect();
     let text = format!(
         "the runs did not train for equally long: {}; a result is of its budget too, and arms with different budgets are not tested \
          (`--by train.steps` compares budgets)",
@@ -218,6 +218,59 @@ fn mixed(comparison: &Comparison) -> Vec<Remark> {
         })
     };
     comparison.rows.iter().filter_map(remark).collect()
+}
+
+/// Arms by one knob that differ in others too: whatever is the same throughout each arm goes with the knob.
+fn confounded(comparison: &Comparison, by: &str) -> Option<Remark> {
+    let values = |key: &str| -> Option<BTreeSet<&str>> {
+        let runs = &comparison.runs;
+        // what an optimizer does not have, or what nobody told it, comes with its label
+        let is_hyper = by == LABEL && key.starts_with("optimizer.");
+        if is_hyper && !runs.iter().any(|run| run.knobs.get(key).is_some_and(Told::is_chosen)) {
+            return None;
+        }
+        let comes_with = |run: usize| is_hyper && runs[run].knobs.get(key).is_none();
+        let mut between = BTreeSet::new();
+        for row in &comparison.rows {
+            let within: BTreeSet<&str> = row.arm.runs().map(|run| runs[run].knobs.text(key)).collect();
+            if within.len() > 1 || row.arm.runs().any(comes_with) {
+                return None;
+            }
+            between.extend(within);
+        }
+        (between.len() > 1).then_some(between)
+    };
+    let others = comparison.differing.iter().filter(|key| *key != by);
+    let said = |key: &String| {
+        let values: Vec<&str> = values(key)?.into_iter().map(shown).collect();
+        Some(format!("{} ({})", short(key), values.join("|")))
+    };
+    let others: Vec<String> = others.filter_map(said).collect();
+    (!others.is_empty()).then(|| {
+        let text = format!(
+            "arms by {} differ in more than that, and what one does better may be due to the other: {}",
+            short(by),
+            others.join(", ")
+        );
+        Remark::new(Weight::Warning, "confounded", text)
+    })
+}
+
+/// Runs of one arm or another that were looked at on their way at other steps, or on more of the text.
+fn evaluations(comparison: &Comparison) -> Option<Remark> {
+    let said = |key: &&str| {
+        let values: BTreeSet<&str> = comparison.runs.iter().map(|run| run.knobs.text(key)).collect();
+        let values: Vec<&str> = values.into_iter().collect();
+        (values.len() > 1 && !comparison.differing.contains(*key)).then(|| format!("{key}={}", values.join("|")))
+    };
+    let differing: Vec<String> = EVALUATIONS.iter().filter_map(said).collect();
+    (!differing.is_empty()).then(|| {
+        let text = format!(
+            "the runs were evaluated differently on their way ({}): steps and time to a target are as fine as that",
+            differing.join(", ")
+        );
+        Remark::new(Weight::Note, "evaluations", text)
+    })
 }
 
 /// Whether milliseconds can be compared.

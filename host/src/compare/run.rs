@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use super::told::{Knobs, LABEL};
 use crate::{
     fault::{Exit, Fault, Faults},
-    metrics::{History, digits::from_bits, pace},
+    metrics::{
+        History,
+        digits::{bits, from_bits},
+        pace,
+    },
     run::{Record, Status},
 };
 
@@ -27,22 +31,24 @@ impl Run {
     /// Reads a run directory whole.
     ///
     /// # Errors
-    /// What is missing or damaged in it; D321 the metrics do not make the trajectory that the record names.
+    /// What is missing or damaged in it; D321 the metrics do not bear the record out.
     pub fn read(path: &Path) -> Result<Run, Faults> {
         let mut faults = Faults::none();
         let record = faults.take(Record::read(path));
         let history = faults.take(History::read(path));
         let knobs = record.as_ref().and_then(|record| faults.take(Knobs::read(path, record)));
         let (Some(record), Some(history), Some(knobs)) = (record, history, knobs) else { return Err(faults) };
-        let made = history.trajectory(record.steps_done).hex();
-        if let Some(recorded) = record.trajectory_hash.as_ref().filter(|recorded| **recorded != made) {
-            let text = "the metrics are not those of the run record: they make another trajectory";
-            let fault = Fault::new("D321", Exit::Data, text)
-                .at(path.display().to_string())
-                .note("recorded", recorded)
-                .note("metrics", made)
-                .hint("a line of metrics.jsonl is missing or was changed; leave the run out, or put the file back");
-            return Err(fault.into());
+        let wrong = contradictions(&record, &history);
+        if !wrong.is_empty() {
+            let fault = Fault::new("D321", Exit::Data, "the metrics are not those of the run record");
+            let fault =
+                wrong.into_iter().fold(fault.at(path.display().to_string()), |fault, (what, recorded, metrics)| {
+                    let said = |text: Option<String>| text.unwrap_or_else(|| "nothing".into());
+                    fault.note(what, format!("recorded {}; by the metrics {}", said(recorded), said(metrics)))
+                });
+            let hint =
+                "a line of metrics.jsonl, or run.json, is missing or was changed; leave the run out, or put them back";
+            return Err(fault.hint(hint).into());
         }
         Ok(Run { path: path.to_owned(), record, knobs, history })
     }
@@ -68,10 +74,9 @@ impl Run {
         self.history.train.last().map_or(0, |point| point.step)
     }
 
-    /// Tokens that it trains on in all its steps, where its settings say.
-    pub fn tokens(&self) -> Option<u64> {
-        let per_step = ["train.batch_size", "train.grad_accum", "model.block_size"];
-        per_step.iter().try_fold(self.record.steps, |tokens, key| tokens.checked_mul(self.knobs.count(key)?))
+    /// Tokens that it was trained on, as it counted them: operations change how many a step takes.
+    pub fn tokens(&self) -> u64 {
+        self.history.train.last().map_or(0, |point| point.tokens)
     }
 
     /// How far it came, in words.
@@ -117,4 +122,27 @@ impl Run {
         let cost = self.record.cost.as_ref()?;
         if self.record.device.starts_with("cuda") { cost.peak_device_bytes } else { cost.peak_memory_bytes }
     }
+}
+
+/// What of a record the metrics do not bear out: what it is, as it is recorded, and as the metrics have it. A run that
+/// has finished has recorded all of it.
+fn contradictions(record: &Record, history: &History) -> Vec<(&'static str, Option<String>, Option<String>)> {
+    let finished = record.status == Status::Finished;
+    let mut pairs = Vec::new();
+    if finished || record.trajectory_hash.is_some() {
+        let made = history.trajectory(record.steps_done).hex();
+        pairs.push(("trajectory hash", record.trajectory_hash.clone(), Some(made)));
+    }
+    if let Some(result) = record.result.as_ref().filter(|_| finished) {
+        let last = history.val.last().filter(|point| point.step == record.steps);
+        pairs.push(("val_bpb_bits", Some(result.val_bpb_bits.clone()), last.map(|point| bits(point.bpb))));
+        pairs.push(("val_loss_bits", Some(result.val_loss_bits.clone()), last.map(|point| bits(point.loss))));
+    }
+    // runs of older versions have no hashes among their metrics
+    if let Some(last) = history.hashes.last().filter(|_| finished) {
+        let last = Some(last).filter(|point| point.step == record.steps).map(|point| point.parameter_hash.clone());
+        pairs.push(("parameter hash", record.parameter_hash.clone(), last));
+    }
+    pairs.retain(|(_, recorded, metrics)| recorded != metrics);
+    pairs
 }

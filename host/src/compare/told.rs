@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    config::Knob,
+    config::{Knob, Source},
     fault::{Exit, Fault},
     run::Record,
 };
@@ -23,9 +23,14 @@ const ORIGINS: &str = "config.origin.json";
 const FOUND: &str = "run.json";
 
 /// Knobs that change neither the numbers of a run nor its text: two runs that differ in these alone are one arm. The text
-/// itself is compared by its hash, the device by what it turned out to be.
-const NO_DIFFERENCE: [&str; 8] =
-    ["seed", "config", "preset", "device", "data.train", "data.val", "train.eval_every", "train.eval_steps"];
+/// itself is compared by its hash, the device by what it turned out to be, the schedule by its operations.
+const NO_DIFFERENCE: [&str; 7] = ["seed", "config", "preset", "schedule_file", "device", "data.train", "data.val"];
+
+/// Knobs of the evaluations on the way. They decide what a run does only where an operation waits for a loss.
+pub const EVALUATIONS: [&str; 2] = ["train.eval_every", "train.eval_steps"];
+
+/// Beginning of every key of a scheduled operation.
+const OPERATIONS: &str = "schedule.";
 
 /// The seed's key.
 pub const SEED: &str = "seed";
@@ -40,6 +45,13 @@ pub struct Told {
     pub value: String,
     /// Where it came from.
     pub origin: String,
+}
+
+impl Told {
+    /// Whether somebody chose it for the run, or it is the optimizer's own or a built-in default.
+    pub fn is_chosen(&self) -> bool {
+        ![Source::Registry, Source::Plugin, Source::Default].iter().any(|source| source.to_string() == self.origin)
+    }
 }
 
 /// All values of a run by key.
@@ -115,9 +127,9 @@ impl Knobs {
         self.get(key).map_or("none", |told| &told.value)
     }
 
-    /// A count.
-    pub fn count(&self, key: &str) -> Option<u64> {
-        self.told.get(key)?.value.parse().ok()
+    /// Whether one of its operations waits for the loss of an evaluation.
+    fn waits_for_a_loss(&self) -> bool {
+        self.told.keys().any(|key| key.starts_with(OPERATIONS) && key.ends_with(".trigger_loss"))
     }
 
     /// All keys, whether they make a difference or not.
@@ -131,7 +143,8 @@ pub fn differing(all: &[&Knobs]) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let told: BTreeSet<&String> = all.iter().flat_map(|knobs| knobs.told.keys()).collect();
     for key in told.into_iter().filter(|key| makes_a_difference(key)) {
-        let mut values = all.iter().map(|knobs| knobs.told.get(key).map(|told| &told.value));
+        let counts = |knobs: &&&Knobs| !EVALUATIONS.contains(&key.as_str()) || knobs.waits_for_a_loss();
+        let mut values = all.iter().filter(counts).map(|knobs| knobs.told.get(key).map(|told| &told.value));
         let first = values.next();
         if values.any(|value| Some(value) != first) {
             keys.insert(key.clone());
@@ -149,7 +162,8 @@ pub fn differing(all: &[&Knobs]) -> BTreeSet<String> {
 }
 
 fn makes_a_difference(key: &str) -> bool {
-    !NO_DIFFERENCE.contains(&key) && !key.starts_with("run.") && !key.starts_with("tags.")
+    let is_note = key.starts_with(OPERATIONS) && key.ends_with(".note");
+    !is_note && !NO_DIFFERENCE.contains(&key) && !key.starts_with("run.") && !key.starts_with("tags.")
 }
 
 /// As people call a key: `lr`, `beta2`, `attn_layers`.
@@ -191,6 +205,17 @@ mod tests {
             let other = knobs(told, found);
             assert_eq!(Vec::from_iter(differing(&[&one, &other])), expected);
             assert_eq!(Vec::from_iter(differing(&[&other, &one])), expected, "either way");
+        }
+        let scheduled = |trigger: &str, every: &str, file: &str| {
+            let told =
+                [(trigger, "2"), ("train.eval_every", every), ("schedule_file", file), ("schedule.0.note", file)];
+            knobs(&told, &[])
+        };
+        for (trigger, expected) in
+            [("schedule.0.trigger_loss", &["train.eval_every"][..]), ("schedule.0.max_wait_steps", &[])]
+        {
+            let (one, other) = (scheduled(trigger, "4", "a.toml"), scheduled(trigger, "8", "b.toml"));
+            assert_eq!(Vec::from_iter(differing(&[&one, &other])), expected, "{trigger}");
         }
         let without = knobs(&[("optimizer.lr", "0.1")], &[]);
         let other = knobs(&[("optimizer.lr", "0.1")], &[("rule of lion", "cc")]);

@@ -46,6 +46,8 @@ pub struct TrainPoint {
     pub lr: f64,
     /// Wall time of the step in milliseconds.
     pub milliseconds: f64,
+    /// Tokens trained on since the beginning; operations may change how many a step takes.
+    pub tokens: u64,
 }
 
 /// What is drawn of an evaluation.
@@ -81,11 +83,12 @@ impl History {
             Fault::new("D302", Exit::Data, "the metrics cannot be read")
                 .at(path.display().to_string())
                 .note("system", error.to_string())
+                .hint("a run directory of this program holds the file; put it back, or leave the run out")
         })?;
         History::parse(&contents).map_err(|line| {
             Fault::new("D301", Exit::Data, "a line of the metrics is damaged")
                 .at(format!("{}:{line}", path.display()))
-                .hint("remove that line")
+                .hint("put the line or the file back, or leave the run out")
         })
     }
 
@@ -99,7 +102,8 @@ impl History {
                 "train" => {
                     let (loss, grad_norm, lr) = (float("loss")?, float("grad_norm")?, float("lr")?);
                     let milliseconds = float("ms")?;
-                    history.train.push(TrainPoint { step, loss, grad_norm, lr, milliseconds });
+                    let tokens = line.members.get("tokens").and_then(|tokens| tokens.as_u64()).ok_or(number)?;
+                    history.train.push(TrainPoint { step, loss, grad_norm, lr, milliseconds, tokens });
                 }
                 "eval" => history.val.push(ValPoint { step, loss: float("val_loss")?, bpb: float("val_bpb")? }),
                 "hash" => {
@@ -213,6 +217,7 @@ mod tests {
         let hashes = HashPoint { step: 3, parameter_hash: "0a".into(), trajectory_hash: trajectory.hex() };
         assert_eq!(history.hashes, [hashes]);
         assert!(history.train[1].loss.is_nan());
+        assert_eq!(history.train[2].tokens, 3);
         assert_eq!(history.train_loss()[2], (3, 1.0 / 3.0));
         assert_eq!(history.val, [ValPoint { step: 3, loss: 0.3, bpb: 0.7 }]);
     }
@@ -230,6 +235,7 @@ mod tests {
     #[test]
     fn missing_metrics_are_an_error() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(History::read(root.path()).unwrap_err().code, "D302");
+        let fault = History::read(root.path()).unwrap_err();
+        assert_eq!((fault.code, fault.hint.is_some()), ("D302", true), "{fault}");
     }
 }

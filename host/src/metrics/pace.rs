@@ -28,6 +28,7 @@ mod tests {
                 grad_norm: 1.0,
                 lr: 1.0,
                 milliseconds,
+                tokens: step,
             };
             milliseconds_per_step(&(1..).zip(times).map(point).collect::<Vec<_>>())
         };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Instant,
@@ -62,7 +62,7 @@ pub fn pass(plan: &Plan, work: &Path, talk: &Talk<'_>) -> Result<GateRecord, Fau
         (talk.line)(&format!("{number:>3}/{count}  {name:<32} {text}"));
     };
     let fake = {
-        let (ended, directory) = train(plan, &plan.fake, threads, work, talk)?;
+        let (ended, directory) = train(plan, &plan.fake, threads, work, talk.stop)?;
         let row = FakeRow::read(&plan.fake, shown(plan.order.via, LABEL, &plan.fake.label), &ended, &directory);
         told(&plan.fake.label, format!("{} ({:.1} s)", row.ended, row.seconds));
         row
@@ -70,14 +70,17 @@ pub fn pass(plan: &Plan, work: &Path, talk: &Talk<'_>) -> Result<GateRecord, Fau
 
     let rows: Mutex<Vec<(usize, Result<RunRow, Fault>)>> = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
+    // What keeps one run from being started decides the gate, so the others need not come to their ends.
+    let broken = AtomicBool::new(false);
+    let stop = || broken.load(Ordering::Relaxed) || (talk.stop)();
     thread::scope(|scope| {
         for _ in 0..machine.jobs.min(plan.asks.len()) {
             scope.spawn(|| {
-                loop {
+                while !broken.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(ask) = plan.asks.get(index) else { return };
-                    let row = train(plan, ask, threads, work, talk).map(|(ended, directory)| {
-                        let row = RunRow::read(ask, &ended, &directory);
+                    let row = train(plan, ask, threads, work, &stop).map(|(ended, directory)| {
+                        let row = RunRow::read(ask, &ended, &directory, &plan.operations);
                         let text = match &row.result {
                             Some(result) => format!("{:.4} BPB ({:.1} s)", result.val_bpb.0, row.seconds),
                             None => format!("{} ({:.1} s)", row.ended, row.seconds),
@@ -89,11 +92,11 @@ pub fn pass(plan: &Plan, work: &Path, talk: &Talk<'_>) -> Result<GateRecord, Fau
                         }
                         row
                     });
-                    let failed = row.is_err();
-                    rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, row));
-                    if failed {
+                    // Those that are stopped for the first that failed have nothing to add.
+                    if row.is_err() && broken.swap(true, Ordering::Relaxed) {
                         return;
                     }
+                    rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, row));
                 }
             });
         }
@@ -120,11 +123,11 @@ fn train(
     ask: &Ask,
     threads: Option<usize>,
     work: &Path,
-    talk: &Talk<'_>,
+    stop: &dyn Fn() -> bool,
 ) -> Result<(child::Ended, std::path::PathBuf), Fault> {
     let directory = work.join(&ask.name);
     let more = vec!["--run-dir".into(), directory.clone().into_os_string()];
-    let ended = child::run((plan, ask), "train", more, threads, work, talk.stop)?;
+    let ended = child::run((plan, ask), "train", more, threads, work, stop)?;
     Ok((ended, directory))
 }
 

@@ -2,7 +2,7 @@
 //! Decides nothing.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -137,38 +137,49 @@ impl GateRecord {
         serde_json::to_string_pretty(self).expect("a gate's result is JSON") + "\n"
     }
 
-    /// Writes it to `<stem>.json`, whole or not at all.
+    /// Writes it to `<stem>.json` of the first of these stems where there is none yet, whole or not at all.
     ///
     /// # Errors
     /// D140 where it cannot be written.
-    pub fn write(&self, stem: &Path) -> Result<PathBuf, Fault> {
-        let path = json_of(stem);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).and_then(|()| atomic::write_file(&path, self.to_json().as_bytes())).map_err(
-            |error| {
-                Fault::new("D140", Exit::Data, "the result of the gate cannot be written")
-                    .at(path.display().to_string())
-                    .note("system", error.to_string())
-                    .hint("name another folder with `--runs-dir DIR`")
-            },
-        )?;
-        Ok(path)
+    pub fn write(&self, stems: impl Iterator<Item = PathBuf>) -> Result<PathBuf, Fault> {
+        for path in stems.map(|stem| json_of(&stem)) {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let made = fs::create_dir_all(folder);
+            match made.and_then(|()| atomic::write_new_file(&path, self.to_json().as_bytes())) {
+                Ok(()) => return Ok(path),
+                // of another gate of the same second
+                Err(error) if path.exists() && error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unwritable(&path, &error)),
+            }
+        }
+        unreachable!("stems are numbered without end")
     }
 }
 
-/// Where a gate's result and the folder of its runs lie, without `.json`: `<runs>/preflight-<utc time>`, with a number
-/// where that is taken.
-pub fn stem_under(runs: &Path, now: Utc) -> PathBuf {
-    let name = format!("preflight-{}", now.compact());
-    let free = |stem: &PathBuf| !stem.exists() && !json_of(stem).exists();
-    let mut stem = runs.join(&name);
-    for number in 2.. {
-        if free(&stem) {
-            break;
-        }
-        stem = runs.join(format!("{name}-{number}"));
-    }
-    stem
+/// Whether results could be written into the folder `runs`, which need not be there. Writes nothing that stays.
+///
+/// # Errors
+/// D140 where they could not.
+pub fn try_folder(runs: &Path) -> Result<(), Fault> {
+    let absolute = std::path::absolute(runs).map_err(|error| unwritable(runs, &error))?;
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    tempfile::tempfile_in(there).map(drop).map_err(|error| unwritable(runs, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new("D140", Exit::Data, "the result of the gate cannot be written")
+        .at(path.display().to_string())
+        .note("system", error.to_string())
+        .hint("name another folder with `--runs-dir DIR`")
+}
+
+/// Where a gate's result and the folder of its runs may lie, without `.json`: `<runs>/preflight-<utc time>`, then with a
+/// number. Those that are taken by now are left out.
+pub fn stems_under(runs: &Path, now: Utc) -> impl Iterator<Item = PathBuf> {
+    let stem = runs.join(format!("preflight-{}", now.compact()));
+    let numbered = stem.clone();
+    let numbered = (2..).map(move |number| numbered.with_file_name(format!("preflight-{}-{number}", now.compact())));
+    std::iter::once(stem).chain(numbered).filter(|stem| !stem.exists() && !json_of(stem).exists())
 }
 
 fn json_of(stem: &Path) -> PathBuf {

@@ -34,7 +34,7 @@ mod gate_record;
 
 pub use child::TIME_LIMIT;
 pub use gate::{Talk, pass};
-pub use gate_record::{GateRecord, stem_under};
+pub use gate_record::{GateRecord, stems_under, try_folder};
 pub use order::{Order, Program, Via};
 pub use outcome::{FakeRow, Measured, RunRow};
 pub use plan::{Plan, plan};

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     fault::Exit,
-    metrics::digits::Digits,
+    metrics::{History, digits::Digits},
     run::{Record, record::LabelRecord},
 };
 
@@ -44,6 +44,8 @@ pub struct RunRow {
     pub result: Option<Measured>,
     /// What it complained of, where it did not.
     pub said: Option<String>,
+    /// Scheduled operations that it never came to, of a run that came to its end.
+    pub unfired: Vec<String>,
 }
 
 /// Where a run ended.
@@ -64,12 +66,13 @@ pub struct Measured {
 }
 
 impl RunRow {
-    /// Reads what is in the run directory.
-    pub fn read(ask: &Ask, ended: &Ended, directory: &Path) -> RunRow {
+    /// Reads what is in the run directory, of a run with these scheduled operations.
+    pub fn read(ask: &Ask, ended: &Ended, directory: &Path, operations: &[String]) -> RunRow {
         let record = Record::read(directory).ok();
         let label = record.as_ref().and_then(main_label);
         let result = record.as_ref().filter(|_| ended.code == Some(Exit::Ok as i32)).and_then(Measured::of);
         let said = result.is_none().then(|| ended.complaint());
+        let unfired = if result.is_some() { unfired(directory, operations) } else { Vec::new() };
         RunRow {
             name: ask.name.clone(),
             asked: ask.label.clone(),
@@ -84,8 +87,19 @@ impl RunRow {
             seconds: ended.seconds,
             result,
             said,
+            unfired,
         }
     }
+}
+
+/// The operations that a run's metrics do not tell of. They fire one after the other.
+fn unfired(directory: &Path, operations: &[String]) -> Vec<String> {
+    if operations.is_empty() {
+        return Vec::new();
+    }
+    // metrics that cannot be read show of none that it fired
+    let fired = History::read(directory).map_or(0, |history| history.operations.len());
+    operations[fired.min(operations.len())..].to_vec()
 }
 
 /// The main optimizer's; the others of a run are those of its groups.

@@ -86,6 +86,8 @@ pub struct Plan {
     pub steps: u64,
     /// Steps of a run of the fleet.
     pub fleet_steps: u64,
+    /// The fleet's scheduled operations, such as `schedule.0 widen-mlp`.
+    pub operations: Vec<String>,
     /// Looks at the network before its first step.
     pub start: Ask,
     /// Sends a label that is not in the registry.
@@ -158,6 +160,7 @@ pub fn plan(order: Order) -> Result<Plan, Faults> {
         seeds,
         steps,
         fleet_steps: fleet.settings.train.steps,
+        operations: operations(&fleet.settings),
         start,
         fake,
         asks,
@@ -339,6 +342,10 @@ fn labelled(settings: &Settings, label: &str) -> Settings {
     let mut settings = settings.clone();
     settings.optimizer.label = label.to_string();
     settings
+}
+
+fn operations(fleet: &Settings) -> Vec<String> {
+    fleet.schedule.iter().enumerate().map(|(number, one)| format!("schedule.{number} {}", one.name)).collect()
 }
 
 fn config_record(fleet: &Resolved) -> ConfigRecord {

@@ -11,7 +11,7 @@ use crate::{
     optim::lr_schedule,
 };
 
-use super::sending::with;
+use super::sending::{with, without};
 
 /// Steps of a run of the gate, where the fleet's runs are longer and nobody says otherwise.
 const STEPS: u64 = 50;
@@ -27,7 +27,8 @@ pub fn steps(fleet: u64, operations: &[OperationSettings]) -> u64 {
 }
 
 /// Flags of a run of `steps` steps: the learning-rate schedule is shortened in proportion, nothing is saved or sampled
-/// before the end, nor evaluated, unless an operation waits for an evaluation. What the user said of these keys stays.
+/// before the end, nor evaluated, unless an operation waits for an evaluation: then evaluations are as many as the
+/// fleet's, whoever says so, for they decide when it fires. What the user said of the other keys stays.
 pub fn shortened(flags: Flags, settings: &Settings, steps: u64) -> Flags {
     let fleet = settings.train.steps;
     let share = |of: u64| (u128::from(of) * u128::from(steps)).div_ceil(u128::from(fleet.max(1))).to_string();
@@ -43,6 +44,10 @@ pub fn shortened(flags: Flags, settings: &Settings, steps: u64) -> Flags {
         sets.extend(schedule.decay_steps.map(|decay| ("lr_schedule.decay_steps", share(decay.max(1)))));
     }
     let mut flags = with(flags, "train.steps", Value::Integer(steps));
+    if triggered {
+        flags = without(flags, &["train.eval_every"]);
+        flags.sets.retain(|set| key_of(set) != "train.eval_every");
+    }
     for (key, value) in sets {
         if !flags.sets.iter().any(|set| key_of(set) == key) {
             flags.sets.push(format!("{key}={value}"));
@@ -153,7 +158,9 @@ mod tests {
         triggered.schedule = vec![operation(3)];
         assert_eq!(settings(&shortened(Flags::default(), &triggered, 50)).train.eval_every, 0);
         triggered.schedule[0].trigger_loss = Some(2.0);
-        assert_eq!(settings(&shortened(Flags::default(), &triggered, 50)).train.eval_every, 10, "it waits for a loss");
+        for told in [Flags::default(), flags(), Flags::default().with("eval-every", "200").unwrap()] {
+            assert_eq!(settings(&shortened(told, &triggered, 50)).train.eval_every, 10, "it waits for a loss");
+        }
         let own = settings(&shortened(Flags::default().set("lr_schedule.warmup_steps=7"), &fleet, 50));
         assert_eq!(own.lr_schedule.warmup_steps, 7, "what the user says of it stays");
     }

@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +18,17 @@ const REPLACED: &str = ".old-";
 /// Writes `bytes` to `path`, replacing what is there in one step. On an error the old file is untouched.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_file_with(path, bytes, &|path| File::create(path))
+}
+
+/// Writes `bytes` to `path`, where nothing must be yet. Several writers of one name are kept apart: one of them writes,
+/// the others get an error of the kind `AlreadyExists`.
+pub fn write_new_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).permissions(readable).tempfile_in(parent(path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|refused| refused.error)?;
+    sync_folder(parent(path))
 }
 
 /// Opens a file for writing. Tests put a full device behind it.
@@ -165,6 +177,8 @@ fn beside(path: &Path, prefix: &str) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn full(path: &Path) -> io::Result<File> {
@@ -188,6 +202,27 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         assert_eq!(names(folder.path()), ["run.json"]);
+    }
+
+    #[test]
+    fn one_of_several_writers_of_a_new_file_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        let written: Vec<io::Result<()>> = thread::scope(|scope| {
+            let writers: Vec<_> = (0..8)
+                .map(|writer| {
+                    let path = &path;
+                    scope.spawn(move || write_new_file(path, format!("{writer}").as_bytes()))
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let first = written.iter().position(|written| written.is_ok()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), first.to_string());
+        let refused = written.iter().filter_map(|written| written.as_ref().err());
+        let kinds: Vec<io::ErrorKind> = refused.map(io::Error::kind).collect();
+        assert_eq!(kinds, [io::ErrorKind::AlreadyExists; 7]);
+        assert_eq!(names(folder.path()), ["result.json"]);
     }
 
     #[test]

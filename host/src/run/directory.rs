@@ -40,9 +40,13 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Whether a folder holds a run already.
+    /// Whether a folder holds a run already: its record, or checkpoints. A folder of that name alone is no run's.
     pub fn holds_a_run(path: &Path) -> bool {
-        path.join(RECORD).exists() || path.join(CHECKPOINTS).exists()
+        let of_a_checkpoint = |name: &str| name == "latest" || name.starts_with("step-");
+        let holds_one = |mut entries: fs::ReadDir| {
+            entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(of_a_checkpoint)))
+        };
+        path.join(RECORD).exists() || fs::read_dir(path.join(CHECKPOINTS)).is_ok_and(holds_one)
     }
 
     /// Looks, without writing, whether `path` can be opened for `purpose`.
@@ -306,6 +310,7 @@ mod tests {
         let checkpoints = root.path().join(CHECKPOINTS);
         fs::create_dir_all(checkpoints.join(".tmp-step-00000010")).unwrap();
         fs::write(root.path().join(".tmp-run.json"), "{").unwrap();
+        fs::write(root.path().join(RECORD), "{}").unwrap();
         let run = RunDirectory::open(root.path(), Purpose::Resume).unwrap();
         assert!(run.held_a_run());
         assert_eq!(fs::read_dir(&checkpoints).unwrap().count(), 0);

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cost;
 pub mod groups;
 pub mod log;
+pub mod output;
 pub mod record;
 pub mod screen;
 pub mod signals;
@@ -15,6 +16,7 @@ pub mod stream;
 
 pub use cost::Cost;
 pub use directory::{Purpose, RunDirectory};
+pub use output::{Output, Unfit};
 pub use record::{Record, Status};
 pub use screen::Screen;
 pub use signals::Signals;

@@ -1,4 +1,4 @@
-//! What a run is made of besides its settings: the text, the rules behind its labels, its parameter groups, the machine.
+//! What a run is made of: the text, the network, the rules behind its labels, its parameter groups, the machine.
 //! Compared when a run goes on, so that a resumed run is the run that began.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use crate::{
     data::Corpus,
     fault::{Exit, Fault, Faults},
     growth,
+    model::Architecture,
     optim::GroupRow,
     rules::threads,
     tensor::device,
@@ -21,6 +22,9 @@ use crate::{
 pub struct Lineage {
     /// SHA-256 over training and validation text.
     pub data: String,
+    /// Numbers of the network before any operation; checkpoints of versions that did not keep them have none.
+    #[serde(default)]
+    pub architecture: BTreeMap<String, f64>,
     /// Fingerprint of the rule behind each label, where it has one; else the hash of its library.
     pub rules: BTreeMap<String, String>,
     /// A line per parameter group: what it takes, its optimizer, every hyper-parameter.
@@ -35,7 +39,13 @@ pub struct Lineage {
 
 impl Lineage {
     /// That of a run about to begin or to go on.
-    pub fn of(prepared: &Prepared, corpus: &Corpus, groups: &[GroupRow], on: Device) -> Lineage {
+    pub fn of(
+        prepared: &Prepared,
+        corpus: &Corpus,
+        network: &Architecture,
+        groups: &[GroupRow],
+        on: Device,
+    ) -> Lineage {
         let rules = prepared.catalogue.iter().map(|loaded| {
             let rule = loaded.fingerprint().unwrap_or(&loaded.library.sha256);
             (format!("{} {}", loaded.kind.name(), loaded.label), rule.to_string())
@@ -47,6 +57,7 @@ impl Lineage {
         };
         Lineage {
             data: corpus.sha256.clone(),
+            architecture: network.facts().into_iter().collect(),
             rules: rules.collect(),
             groups: groups.iter().map(group).collect(),
             schedule: growth::lines(&prepared.resolved.settings.schedule),
@@ -59,7 +70,7 @@ impl Lineage {
     /// refused: the run goes on, with other last bits.
     ///
     /// # Errors
-    /// `D121` another text, `R031` another rule behind a label, `R032` other groups or hyper-parameters, `C073` another
+    /// `D121` another text, `D129` another network, `R031` another rule behind a label, `R032` other groups or hyper-parameters, `C073` another
     /// schedule of operations.
     pub fn check(&self, begun: &Lineage) -> Result<(), Faults> {
         let mut faults = Faults::none();
@@ -72,6 +83,7 @@ impl Lineage {
                     .hint("put the text back, or start another run"),
             );
         }
+        faults.take(begun.began_with(&self.architecture));
         for (label, rule) in &begun.rules {
             let now = self.rules.get(label).map_or("none", String::as_str);
             if now != rule {
@@ -107,6 +119,29 @@ impl Lineage {
         }
         faults.check()
     }
+
+    /// Whether these are the numbers of the network that the run began with. Some of them decide no shape, so that the
+    /// weights alone would fit.
+    ///
+    /// # Errors
+    /// `D129` with every number that is another.
+    pub fn began_with(&self, settings: &BTreeMap<String, f64>) -> Result<(), Fault> {
+        let differing: Vec<String> = self
+            .architecture
+            .iter()
+            .filter(|(name, begun)| settings.get(*name) != Some(*begun))
+            .map(|(name, begun)| {
+                let now = settings.get(name).map_or("none".to_string(), f64::to_string);
+                format!("{name} was {begun}, the settings have {now}")
+            })
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let fault = Fault::new("D129", Exit::Data, "the checkpoint is of a run that began with another network");
+        let fault = differing.into_iter().fold(fault, |fault, text| fault.note("number", text));
+        Err(fault.hint("a checkpoint stays in the directory of its run, and the run's config.toml as the run wrote it"))
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +151,7 @@ mod tests {
     fn lineage() -> Lineage {
         Lineage {
             data: "a".into(),
+            architecture: BTreeMap::from([("n_head".to_string(), 2.0)]),
             rules: BTreeMap::from([("optimizer lion".to_string(), "1".to_string())]),
             groups: vec!["all the rest: lion lr=1".into()],
             schedule: vec!["change_lr value=2".into()],
@@ -129,8 +165,11 @@ mod tests {
         let same = Lineage { threads: 1, ..lineage() };
         assert!(same.check(&lineage()).is_ok(), "threads are said, not refused");
         let rules = BTreeMap::from([("optimizer lion".to_string(), "2".to_string())]);
+        let before = Lineage { architecture: BTreeMap::new(), ..lineage() };
+        assert!(lineage().check(&before).is_ok(), "checkpoints of before do not say");
         let cases = [
             (Lineage { data: "b".into(), ..lineage() }, "D121"),
+            (Lineage { architecture: BTreeMap::from([("n_head".to_string(), 4.0)]), ..lineage() }, "D129"),
             (Lineage { rules, ..lineage() }, "R031"),
             (Lineage { groups: vec!["all the rest: lion lr=2".into()], ..lineage() }, "R032"),
             (Lineage { schedule: Vec::new(), ..lineage() }, "C073"),

@@ -71,7 +71,7 @@ impl<'p> Trainer<'p> {
         let guard = Guard::new(settings.train.non_finite);
         match (taken, schedule) {
             (Some((optim, projections)), Some(schedule)) => {
-                let lineage = Lineage::of(prepared, &corpus, &optim.table(), device);
+                let lineage = Lineage::of(prepared, &corpus, &model.architecture(), &optim.table(), device);
                 let progress = Progress { vocabulary, lineage, hyper, ..Progress::default() };
                 Ok(Trainer { prepared, settings, device, corpus, model, optim, projections, schedule, guard, progress })
             }

@@ -1,11 +1,13 @@
 //! Check 2: every label trains something of its own, and learns.
 //! Looks at one seed; labels that are knowingly one rule are no pair.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         ask::Change,
         faults::{NO_PROGRESS, RUN, SAME_BITS, TOO_NEAR},
-        outcome::Measured,
+        outcome::{Measured, RunRow},
         plan::Subject,
     },
     CheckRow, Evidence, Findings,
@@ -19,6 +21,7 @@ pub const APART: f64 = 0.001;
 pub fn check(evidence: &Evidence<'_>) -> CheckRow {
     let mut findings = Findings::none();
     sent_is_run(evidence, &mut findings);
+    unfired(evidence, &mut findings);
     let mut ends: Vec<(&Subject, &Measured, bool)> = Vec::new();
     for subject in evidence.subjects {
         let Some(end) = findings.take(evidence.end(&subject.label, evidence.seed(), Change::None)) else { continue };
@@ -64,6 +67,21 @@ pub fn check(evidence: &Evidence<'_>) -> CheckRow {
     }
     let saw = format!("{} labels, {pairs} pairs; up to {farthest:.4} BPB apart", ends.len());
     findings.end(2, "optimizers", saw)
+}
+
+/// Says which scheduled operations the runs never came to: what the fleet does after them was not looked at.
+fn unfired(evidence: &Evidence<'_>, findings: &mut Findings) {
+    let ended: Vec<&RunRow> = evidence.runs.iter().filter(|run| run.result.is_some()).collect();
+    let mut without: BTreeMap<&str, usize> = BTreeMap::new();
+    for operation in ended.iter().flat_map(|run| &run.unfired) {
+        *without.entry(operation).or_default() += 1;
+    }
+    for (operation, runs) in without {
+        findings.exceptions.push(format!(
+            "`{operation}` did not fire in {runs} of {} runs, which say nothing of what follows it; `--steps N` makes them longer",
+            ended.len()
+        ));
+    }
 }
 
 /// Every run, whatever was changed in it, had the label that it was sent.

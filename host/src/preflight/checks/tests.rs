@@ -52,6 +52,7 @@ fn run(label: &str, seed: u64, change: Change, place: u64) -> RunRow {
         seconds: 1.0,
         result: Some(measured(place)),
         said: None,
+        unfired: Vec::new(),
     }
 }
 
