@@ -193,10 +193,13 @@ fn check_prints_twins_and_families() {
         "`nadamw` with beta1 = 0 is of the family of `adamw` with beta1 = 0",
         "`sgdm` with momentum = 0 is of the family of `lars`",
         "`signsgd` with momentum = 0 is of the family of `lion` with beta1 = 0",
+        "`adamp` with delta = 0 makes the steps of `adamw`",
+        "`muon-cwd` with weight_decay = 0 makes the steps of `muon` with weight_decay = 0",
     ] {
         assert!(text.contains(remark), "lacks: {remark}\n{text}");
     }
     assert!(!text.contains("lr = 0"), "what does nothing is no family: {text}");
+    assert!(!text.contains("beta1 = 1 makes"), "what does not see the gradient is no family: {text}");
     let json = shop.run(&[&args[..], &["--json"]].concat(), &[]).expect(0).stdout;
     let json: Value = serde_json::from_str(&json).unwrap();
     let twins = json["twins"].as_array().unwrap();
@@ -210,6 +213,9 @@ fn check_prints_twins_and_families() {
     };
     assert!(has("adamw", serde_json::json!({ "weight_decay": 0.0 })), "{families:#?}");
     assert!(has("adam", Value::Null), "{families:#?}");
+    let observed = json["families_observed"].as_array().unwrap();
+    let adamp = serde_json::json!({ "label": "adamp", "setting": { "delta": 0.0 } });
+    assert!(observed.iter().any(|members| members.as_array().unwrap().contains(&adamp)), "{observed:#?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     fault::{Exit, Fault},
     registry::{
         Kind, Loaded, Registry,
-        families::{self, Family},
+        families::{self, Family, Member},
         lock, twins,
     },
 };
@@ -24,7 +24,8 @@ pub fn check(registry: &Registry, json: bool) -> anyhow::Result<()> {
     let catalogue = registry.load_all()?;
     let twins = twins::shared(catalogue.iter());
     let families = families::families(catalogue.iter());
-    for (member, reason) in &families.unrecorded {
+    let observed = conformance::families::observed(catalogue.iter());
+    for (member, reason) in families.unrecorded.iter().chain(&observed.failed) {
         tracing::warn!("{member} cannot be compared: {reason}");
     }
     let count = |kind: Kind| catalogue.iter().filter(|loaded| loaded.kind == kind).count();
@@ -37,6 +38,7 @@ pub fn check(registry: &Registry, json: bool) -> anyhow::Result<()> {
             "twins": twins.iter().map(|(fingerprint, labels)| twin_json(fingerprint, labels)).collect::<Vec<_>>(),
             "families": families.found.iter().map(family_json).collect::<Vec<_>>(),
             "families_left_out": families.left_out,
+            "families_observed": observed.found.iter().map(|members| members_json(members)).collect::<Vec<_>>(),
         }));
     }
     let counts = Kind::ALL.map(|kind| format!("{} {kind}", count(kind))).join(", ");
@@ -58,8 +60,16 @@ pub fn check(registry: &Registry, json: bool) -> anyhow::Result<()> {
         text += "  none\n";
     }
     if !left_out.is_empty() {
-        text += &format!("  not compared, for they are no expressions or are evaluated elsewhere: {left_out}\n");
+        text += &format!("  not compared on paper, for they are no expressions or are evaluated elsewhere: {left_out}\n");
     }
+    text += &format!(
+        "\nfamilies by observation: the same steps along the same gradients, up to rounding; {} rules over whole tensors\n\
+         compared with all others, as they are and with one hyper-parameter at 0, at 1 or switched\n",
+        observed.compared
+    );
+    let remarks = observed.found.iter().flat_map(|members| families::remarks(members, "makes the steps of"));
+    let remarks: String = remarks.map(|remark| format!("  {remark}\n")).collect();
+    text += if remarks.is_empty() { "  none\n" } else { &remarks };
     stdout::print(&text)
 }
 
@@ -78,11 +88,16 @@ fn twin_json(fingerprint: &str, labels: &[&Arc<Loaded>]) -> Value {
 }
 
 fn family_json(family: &Family) -> Value {
-    let members = family.members.iter().map(|member| {
+    let members = members_json(&family.members);
+    json!({ "fingerprint": family.fingerprint, "members": members, "remarks": family.remarks() })
+}
+
+fn members_json(members: &[Member]) -> Value {
+    let members = members.iter().map(|member| {
         let setting = member.setting.as_ref().map(|(name, value)| json!({ name.as_str(): value }));
         json!({ "label": member.label, "setting": setting })
     });
-    json!({ "fingerprint": family.fingerprint, "members": members.collect::<Vec<_>>(), "remarks": family.remarks() })
+    members.collect()
 }
 
 /// Writes what the libraries are now into the lock beside the registry. With `conformance`, every optimizer is checked

@@ -6,6 +6,7 @@
 
 mod card;
 mod child;
+pub mod families;
 mod guarded;
 mod hosted;
 mod journal;

@@ -1,5 +1,6 @@
 //! Which optimizers are one rule on paper, as they are or with one hyper-parameter at 0, at 1, or switched.
-//! Makes remarks; refuses nothing, and sees only rules that are recorded as expressions.
+//! Makes remarks; refuses nothing, and sees only rules that are recorded as expressions. Those over whole tensors are
+//! compared by what they do, by `conformance`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,10 +43,15 @@ pub struct Family {
 impl Family {
     /// One sentence for each member but the first.
     pub fn remarks(&self) -> Vec<String> {
-        let Some((first, others)) = self.members.split_first() else { return Vec::new() };
-        let others = others.iter().filter(|other| other.label != first.label);
-        others.map(|other| format!("{other} is of the family of {first}")).collect()
+        remarks(&self.members, "is of the family of")
     }
+}
+
+/// One sentence for each member but the first that is of another label.
+pub fn remarks(members: &[Member], relation: &str) -> Vec<String> {
+    let Some((first, others)) = members.split_first() else { return Vec::new() };
+    let others = others.iter().filter(|other| other.label != first.label);
+    others.map(|other| format!("{other} {relation} {first}")).collect()
 }
 
 /// What was compared, and what was found.
@@ -106,7 +112,7 @@ fn family(loaded: &Loaded, hyper: &[f64]) -> Result<Option<String>, Fault> {
 
 /// The defaults, and every way to change one hyper-parameter that can switch something off or choose another rule. A
 /// learning rate of 0 or 1 says nothing about a rule.
-fn settings(schema: &[HyperDescriptor], defaults: &[f64]) -> Vec<(Option<(String, HyperValue)>, Vec<f64>)> {
+pub fn settings(schema: &[HyperDescriptor], defaults: &[f64]) -> Vec<(Option<(String, HyperValue)>, Vec<f64>)> {
     let mut settings = vec![(None, defaults.to_vec())];
     for (index, hyper) in schema.iter().enumerate().filter(|(_, hyper)| hyper.name != LR) {
         let values = match hyper.kind.as_str() {
@@ -125,7 +131,7 @@ fn settings(schema: &[HyperDescriptor], defaults: &[f64]) -> Vec<(Option<(String
 }
 
 /// Those of several labels, in an order that people can follow.
-fn grouped(members: BTreeMap<String, Vec<Member>>) -> Vec<Family> {
+pub fn grouped(members: BTreeMap<String, Vec<Member>>) -> Vec<Family> {
     let several = |members: &[Member]| members.iter().any(|member| member.label != members[0].label);
     let mut found: Vec<Family> = members
         .into_iter()
