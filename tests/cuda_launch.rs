@@ -158,7 +158,7 @@ fn emulated_launches_have_the_bits_of_the_cpu() {
 /// Its slots, without the numbers it keeps per tensor.
 fn elementwise(case: &Case) -> Vec<SlotDescriptor> {
     let slots = case.loaded.slots(&case.hyper).unwrap();
-    slots.into_iter().filter(|slot| slot.shape_kind != sdk::NUMBER).collect()
+    slots.into_iter().filter(|slot| !slot.is_number()).collect()
 }
 
 /// The formats that differ for a case: a rule without state has none in bf16.

@@ -122,7 +122,7 @@ fn compare<F: Real>(case: &Case, library: &Library, t: f64, narrow: u64) -> usiz
         return 0;
     }
     let mut slots = case.loaded.slots(&case.hyper).unwrap();
-    slots.retain(|slot| slot.shape_kind != sdk::NUMBER);
+    slots.retain(|slot| !slot.is_number());
     let mut random = Numbers(17 + t as u64);
     let mut column = || -> Vec<F> { (0..N).map(|_| F::of(random.next())).collect() };
     let (x, g) = (column(), column());

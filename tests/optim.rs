@@ -94,16 +94,16 @@ fn backward(params: &mut [Parameter], step: usize, reach: &dyn Fn(&str) -> bool)
     }
 }
 
-fn bits(tensors: impl IntoIterator<Item = Tensor>) -> Vec<u32> {
-    let flat = |tensor: Tensor| Vec::<f32>::try_from(tensor.detach().reshape([-1])).unwrap();
-    tensors.into_iter().flat_map(flat).map(f32::to_bits).collect()
+fn bits(tensors: impl IntoIterator<Item = Tensor>) -> Vec<u64> {
+    let flat = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach().reshape([-1]).to_kind(Dtype::Double)).unwrap();
+    tensors.into_iter().flat_map(flat).map(f64::to_bits).collect()
 }
 
-fn parameter_bits(params: &[Parameter]) -> Vec<u32> {
+fn parameter_bits(params: &[Parameter]) -> Vec<u64> {
     bits(params.iter().map(Parameter::handle))
 }
 
-fn state_bits(optim: &Optim) -> Vec<u32> {
+fn state_bits(optim: &Optim) -> Vec<u64> {
     bits(optim.state().into_iter().map(|(_, tensor)| tensor))
 }
 
@@ -214,7 +214,7 @@ fn what_is_left_out_keeps_values_state_and_count() {
         backward(&mut params, 2, &|name| name != left_out[0]);
         params[3].frozen = true;
         let skip: Vec<bool> = params.iter().map(|param| param.name == left_out[2]).collect();
-        let before: BTreeMap<String, Vec<u32>> = all(&optim, &params);
+        let before: BTreeMap<String, Vec<u64>> = all(&optim, &params);
         let report = optim.step(&mut params, 1.0, 1.0, &skip).unwrap();
         assert_eq!((report.updated, report.frozen, report.without_grad), (3, 1, 1), "{label}");
         assert_eq!(report.skipped, ["lm_head.weight"], "{label}");
@@ -235,7 +235,7 @@ fn what_is_left_out_keeps_values_state_and_count() {
 }
 
 /// Bits of every parameter and slot by name.
-fn all(optim: &Optim, params: &[Parameter]) -> BTreeMap<String, Vec<u32>> {
+fn all(optim: &Optim, params: &[Parameter]) -> BTreeMap<String, Vec<u64>> {
     let of_params = params.iter().map(|param| (param.name.clone(), param.tensor.copy()));
     of_params.chain(optim.state()).map(|(name, tensor)| (name, bits([tensor]))).collect()
 }
@@ -284,6 +284,45 @@ fn two_names_for_one_memory_are_refused() {
     params[5].tensor = params[0].handle();
     let Err(faults) = plan(&settings("adamw", &[]), &params) else { panic!("accepted") };
     assert!(faults.to_string().contains("`wte.weight` and `lm_head.weight` share their memory"), "{faults}");
+}
+
+/// What a rule keeps of a tensor follows from that tensor's own group, whatever else runs beside it.
+#[test]
+fn numbers_of_a_tensor_move_on_by_its_own_group() {
+    let remembers = |label: &&str| catalogue().get(Kind::Optimizer, label).unwrap().remembers();
+    let labels: Vec<&str> = optimizers().filter(remembers).collect();
+    assert_eq!(labels, ["asgd", "laprop", "nadam", "novograd", "schedulefree-adamw", "schedulefree-sgd"]);
+    for label in labels {
+        let decay = match label {
+            "asgd" => "alpha",
+            "schedulefree-sgd" => "r",
+            _ => "beta2",
+        };
+        let of = |lr: f64, decay_to: f64| [("lr", lr), (decay, decay_to)];
+        let (one, other) = (of(0.01, 0.9), of(0.03, 0.5));
+        let mut both = matrices(&[9, 5], &[1, 2]);
+        let groups = vec![group(Some("p1"), &[], None, &one), group(Some("p2"), &[], None, &other)];
+        let mut optim = planned(&Settings { group: groups, ..settings(label, &[]) }, &both);
+        let mut apart: Vec<(Vec<Parameter>, Optim)> = [(1, &one), (2, &other)]
+            .into_iter()
+            .map(|(seed, hyper)| {
+                let params = matrices(&[9, 5], &[seed]);
+                let optim = planned(&settings(label, hyper), &params);
+                (params, optim)
+            })
+            .collect();
+        for number in 1..5 {
+            give_grads(&both, number);
+            optim.step(&mut both, 1.0 / number as f64, 1.0, &[false; 2]).unwrap();
+            for (params, optim) in &mut apart {
+                give_grads(params, number);
+                optim.step(params, 1.0 / number as f64, 1.0, &[false]).unwrap();
+            }
+        }
+        let alone = |f: &dyn Fn(&(Vec<Parameter>, Optim)) -> Vec<u64>| apart.iter().flat_map(f).collect::<Vec<_>>();
+        assert_eq!(parameter_bits(&both), alone(&|one| parameter_bits(&one.0)), "{label}");
+        assert_eq!(state_bits(&optim), alone(&|one| state_bits(&one.1)), "{label}");
+    }
 }
 
 /// Labels that go by passes.

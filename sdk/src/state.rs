@@ -185,7 +185,7 @@ pub fn numbers<M: Record<Slot>>(memory: &M) -> Result<Vec<SlotDescriptor>> {
 
 /// The values of numbers before the first step.
 pub(crate) fn starts<M: Record<Slot>>(memory: &M) -> Vec<f64> {
-    descriptors(memory).iter().map(|number| if number.start == 1 { number.fill } else { 0.0 }).collect()
+    descriptors(memory).iter().map(SlotDescriptor::start_number).collect()
 }
 
 /// The slots that are there, each with its index in the record.

@@ -60,7 +60,8 @@ pub fn check(registry: &Registry, json: bool) -> anyhow::Result<()> {
         text += "  none\n";
     }
     if !left_out.is_empty() {
-        text += &format!("  not compared on paper, for they are no expressions or are evaluated elsewhere: {left_out}\n");
+        text +=
+            &format!("  not compared on paper, for they are no expressions or are evaluated elsewhere: {left_out}\n");
     }
     text += &format!(
         "\nfamilies by observation: the same steps along the same gradients, up to rounding; {} rules over whole tensors\n\

@@ -57,7 +57,7 @@ pub fn writes_outside(loaded: &Arc<Loaded>, hyper: &[f64], shape: &[i64], way: W
     let narrow = if way.narrow { loaded.narrow(hyper, shape, &slots).map_err(|fault| trouble(&fault))? } else { None };
     let mut state: Vec<Option<Tensor>> = Vec::new();
     let mut guarded = Vec::new();
-    for slot in slots.iter().filter(|slot| slot.shape_kind != sdk::NUMBER) {
+    for slot in slots.iter().filter(|slot| !slot.is_number()) {
         let held = slot_kind(kind, narrow.unwrap_or(0), slot);
         let start = match slot.start {
             2 => x.inside.to_kind(held),

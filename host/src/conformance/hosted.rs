@@ -112,7 +112,7 @@ impl Subject for Hosted {
     }
 
     fn sums_over_all(&self) -> Option<bool> {
-        self.loaded.sums().map(|table| (table.scope)() != 0)
+        self.loaded.sums().map(|_| self.loaded.is_global())
     }
 
     fn skips_non_finite(&self) -> bool {

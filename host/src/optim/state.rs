@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sdk::{FIRST_NUMBER, NUMBER, abi::SlotDescriptor};
+use sdk::{FIRST_NUMBER, abi::SlotDescriptor};
 use tch::{Kind, Tensor};
 
 use crate::{
@@ -39,9 +39,8 @@ impl State {
                 let text = format!("state slot `{}` of `{label}` cannot be made for `{name}`: {text}", slot.name);
                 Fault::new("P012", Exit::Plugin, text)
             };
-            if slot.shape_kind == NUMBER {
-                let start = if slot.start == 1 { slot.fill } else { 0.0 };
-                tensors[slot.index as usize] = Some(Tensor::from(start));
+            if slot.is_number() {
+                tensors[slot.index as usize] = Some(Tensor::from(slot.start_number()));
                 continue;
             }
             // Slots are made for batches of parameters; here it is a batch of one.
@@ -83,9 +82,10 @@ impl State {
         })
     }
 
-    /// Names of the slots in bf16, and of the others.
+    /// Names of the slots in bf16, and of the others. Numbers are neither.
     pub fn by_format(&self) -> (Vec<String>, Vec<String>) {
-        let present = self.slots.iter().filter_map(|slot| Some((slot, self.tensors[slot.index as usize].as_ref()?)));
+        let slots = self.slots.iter().filter(|slot| !slot.is_number());
+        let present = slots.filter_map(|slot| Some((slot, self.tensors[slot.index as usize].as_ref()?)));
         let (narrow, wide): (Vec<_>, Vec<_>) = present.partition(|(_, tensor)| tensor.kind() == Kind::BFloat16);
         let names = |all: Vec<(&SlotDescriptor, &Tensor)>| all.iter().map(|(slot, _)| slot.name.to_string()).collect();
         (names(narrow), names(wide))

@@ -128,9 +128,8 @@ impl Loaded {
     /// P002 where the plugin fails, or has more numbers than can be handed over.
     pub fn memory(&self, hyper: &[f64]) -> Result<Vec<(String, f64)>, Fault> {
         if self.remembers() {
-            let numbers = self.slots(hyper)?.into_iter().filter(|slot| slot.shape_kind == sdk::NUMBER);
-            let start = |slot: &SlotDescriptor| if slot.start == 1 { slot.fill } else { 0.0 };
-            return Ok(numbers.map(|slot| (slot.name.to_string(), start(&slot))).collect());
+            let numbers = self.slots(hyper)?.into_iter().filter(SlotDescriptor::is_number);
+            return Ok(numbers.map(|number| (number.name.to_string(), number.start_number())).collect());
         }
         let Some(table) = self.sums() else { return Ok(Vec::new()) };
         let numbers = self.answer((table.memory)(hyper.into()), "memory")?;
@@ -143,10 +142,9 @@ impl Loaded {
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record_evaluation(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
         let Some(table) = self.evaluation() else { return Ok(None) };
-        // It moves no number on.
         let mut slots = self.slots(hyper)?;
-        slots.retain(|slot| slot.shape_kind != sdk::NUMBER);
-        self.checked((table.record)(hyper.into()), hyper, &slots).map(Some)
+        slots.retain(|slot| !slot.is_number());
+        self.checked((table.record)(hyper.into()), hyper, &slots, 0).map(Some)
     }
 
     /// Its table, where it is an optimizer over whole tensors.
@@ -267,6 +265,9 @@ impl Loaded {
                 let reason = format!("number `{}` has index {}", number.name, number.index);
                 return Err(self.unkept(reason));
             }
+            if numbers.is_empty() {
+                return Err(self.unkept("a rule that keeps numbers per tensor names none".into()));
+            }
             slots.extend(numbers);
         }
         self.usable(slots)
@@ -349,7 +350,8 @@ impl Loaded {
     /// P002 where the plugin fails, or the expression is not one.
     pub fn record(&self, hyper: &[f64]) -> Result<Option<Vec<Node>>, Fault> {
         let Some(table) = self.rule() else { return Ok(None) };
-        self.checked((table.record)(hyper.into()), hyper, &self.slots(hyper)?).map(Some)
+        let sums = self.sums().map_or(0, |table| (table.names)().len());
+        self.checked((table.record)(hyper.into()), hyper, &self.slots(hyper)?, sums).map(Some)
     }
 
     fn checked(
@@ -357,12 +359,18 @@ impl Loaded {
         answer: RResult<abi_stable::std_types::RVec<Node>, abi_stable::std_types::RString>,
         hyper: &[f64],
         slots: &[SlotDescriptor],
+        sums: usize,
     ) -> Result<Vec<Node>, Fault> {
         let nodes = self.answer(answer, "record")?.into_vec();
         tape::check(&nodes, hyper.len(), slots).map_err(|reason| {
             let message = format!("optimizer `{}` records something that is no rule", self.label);
             self.plugin_fault("P002", message, reason.to_string())
         })?;
+        let measured = nodes.iter().filter(|node| node.operation() == Some(tape::Op::OutSum)).count();
+        if measured != sums {
+            let message = format!("optimizer `{}` records something that is no rule", self.label);
+            return Err(self.plugin_fault("P002", message, format!("{measured} sums, {sums} are named")));
+        }
         Ok(nodes)
     }
 
@@ -534,7 +542,8 @@ fn unusable(slots: &[SlotDescriptor], over_elements: bool) -> Option<String> {
             _ => false,
         };
         if !fits || slot.start > 2 {
-            return Some(format!("slot `{name}` has shape kind {} and start {}", slot.shape_kind, slot.start));
+            let (kind, start, index) = (slot.shape_kind, slot.start, slot.index);
+            return Some(format!("slot `{name}` has shape kind {kind}, start {start} and index {index}"));
         }
     }
     None

@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(text(&[0, 0]), "8");
         assert_eq!(text(&[0, 1, 2]), "4 + row + column");
         assert_eq!(text(&[3, 4]), "left + right");
+        assert_eq!(text(&[0, 6]), "4 + number");
         let bytes = StateBytes::of(&[slot(0), slot(0), slot(1)]);
         assert_eq!(bytes.with_narrow(0b10).to_string(), "6 + row");
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sdk::{
-    NUMBER,
+    FIRST_NUMBER,
     abi::{
         EvaluationTable, KernelCall, MeasureCall, NarrowKernel, NarrowMeasure, OK, RuleTable, SlotDescriptor, SumsTable,
     },
@@ -33,6 +33,7 @@ use crate::{
 
 /// State slots that an elementwise rule may have, as in the sdk's kernels; those beyond could not be handed over.
 pub const MAX_SLOTS: usize = 8;
+const _: () = assert!(MAX_SLOTS == FIRST_NUMBER as usize, "slots and numbers have one list of places");
 
 /// Sums and numbers of memory that a rule may have, together.
 const MAX_NUMBERS: usize = 16;
@@ -203,15 +204,11 @@ impl Pass {
     /// A tensor that is not as [`Target`] says, before anything is changed; a failure of the plugin, after which the
     /// targets are in an undefined state.
     pub fn run(&mut self, rule: &Rule, targets: &[Target<'_>]) -> Result<(), Fault> {
-        if rule.sums.is_none() || rule.memory != Memory::Nothing {
-            return self.work(rule, targets, &[], Work::Update).map(drop);
-        }
-        targets.iter().try_for_each(|target| check(rule, target))?;
-        for group in in_cache(targets) {
-            let sums = self.sums(rule, group)?;
-            self.work(rule, group, &sums, Work::Update)?;
-        }
-        Ok(())
+        let sums = match rule.memory {
+            Memory::Nothing => self.sums(rule, targets)?,
+            Memory::OfEach | Memory::OfAll => Vec::new(),
+        };
+        self.work(rule, targets, &sums, Work::Update).map(drop)
     }
 
     /// The sums of every target, by index. Changes nothing.
@@ -399,27 +396,6 @@ impl Row {
     }
 }
 
-/// Bytes of the tensors that are summed and then updated before the next ones are looked at, so that the second pass finds
-/// them in a processor's cache.
-const CACHED: usize = 16 << 20;
-
-/// Neighbours that fit in a processor's cache together, or are alone. A card takes all at once: it is waited for once per
-/// group.
-fn in_cache<'t, 'a>(targets: &'t [Target<'a>]) -> impl Iterator<Item = &'t [Target<'a>]> {
-    let bytes = |target: &Target<'_>| {
-        let of = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-        2 * of(target.x) + target.state.iter().flatten().map(of).sum::<usize>()
-    };
-    let mut total = 0;
-    targets.chunk_by(move |before, next| {
-        let both = before.x.device() == next.x.device();
-        total = if total == 0 { bytes(before) } else { total } + bytes(next);
-        let together = both && (total <= CACHED || next.x.device() != Device::Cpu);
-        total = if together { total } else { 0 };
-        together
-    })
-}
-
 fn numbers(rule: &Rule, target: &Target<'_>, sums: Option<&Vec<f64>>) -> Numbers {
     let mut numbers = [0.0; 3 + MAX_NUMBERS];
     numbers[..3].copy_from_slice(&target.step);
@@ -440,10 +416,10 @@ pub fn state_kind(parameter: Kind) -> Kind {
 
 /// The element type of one slot; `narrow` are the slots in bf16, as bits by place in the state record.
 pub fn slot_kind(parameter: Kind, narrow: u64, slot: &SlotDescriptor) -> Kind {
-    match slot.shape_kind {
-        NUMBER => Kind::Double,
-        _ if narrow >> slot.index & 1 != 0 => Kind::BFloat16,
-        _ => state_kind(parameter),
+    match slot.is_number() {
+        true => Kind::Double,
+        false if narrow >> slot.index & 1 != 0 => Kind::BFloat16,
+        false => state_kind(parameter),
     }
 }
 

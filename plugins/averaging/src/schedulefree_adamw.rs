@@ -36,10 +36,9 @@ pub struct State<T> {
     exp_avg_sq: T,
 }
 
-/// What it keeps of each tensor: c of the last step, W, the largest η to its power.
+/// What it keeps of each tensor: W, the largest η to its power.
 #[derive(Record)]
 pub struct Memory<T> {
-    share: T,
     weight_sum: T,
     lr_power: T,
 }
@@ -74,7 +73,7 @@ impl Remembering for SchedulefreeAdamw {
     }
 
     fn memory(_: &Hyper<f64>) -> Memory<Slot> {
-        Memory { share: Slot::zeros(), weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
+        Memory { weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
     }
 
     fn advance<L: Lane>(
@@ -84,17 +83,17 @@ impl Remembering for SchedulefreeAdamw {
         memory: Memory<Scalar<L>>,
     ) -> Memory<Scalar<L>> {
         let lr_power = memory.lr_power.max(rate(h, step).pow(h.weight_lr_power));
-        let weight = step.t.pow(h.r) * lr_power;
-        let weight_sum = memory.weight_sum + weight;
-        Memory { share: weight_sum.gt(0.0).select(weight / weight_sum, 0.0), weight_sum, lr_power }
+        Memory { weight_sum: memory.weight_sum + step.t.pow(h.r) * lr_power, lr_power }
     }
 
     fn update<L: Lane>(
         h: Hyper<Scalar<L>>,
         step: Step<L>,
-        Memory { share, .. }: Memory<Scalar<L>>,
+        Memory { weight_sum, lr_power }: Memory<Scalar<L>>,
     ) -> impl Fn(L, L, &mut State<L>) -> L {
         let lr = rate(h, step);
+        let weight = step.t.pow(h.r) * lr_power;
+        let share = weight_sum.gt(0.0).select(weight / weight_sum, 0.0);
         let pull = lr * (1.0 - h.beta1 * (1.0 - share));
         let correction2 = 1.0 - h.beta2.pow(step.t);
 

@@ -5,6 +5,8 @@ use abi_stable::{
     std_types::{RString, RVec, Tuple2},
 };
 
+use crate::state::NUMBER;
+
 /// One label that a plugin offers.
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
@@ -65,4 +67,16 @@ pub struct SlotDescriptor {
     pub value_degree: i32,
     /// How it scales when the parameter's gradient is scaled.
     pub grad_degree: i32,
+}
+
+impl SlotDescriptor {
+    /// Whether it is a number of a rule over elements.
+    pub fn is_number(&self) -> bool {
+        self.shape_kind == NUMBER
+    }
+
+    /// What a number is before the first step.
+    pub fn start_number(&self) -> f64 {
+        if self.start == 1 { self.fill } else { 0.0 }
+    }
 }

@@ -4,10 +4,10 @@
 use super::numbers::{numel, rounded};
 use super::subject::{Run, Snapshot, Start, Subject, Way};
 use super::verdict::Trouble;
+use crate::Dtype;
 use crate::abi::{Descriptor, SlotDescriptor};
 use crate::cpu::{from_bf16, rows_of, sum, to_bf16};
 use crate::tape::{self, Node};
-use crate::{Dtype, NUMBER};
 
 /// A subject's expression.
 pub struct Interpreted<'s> {
@@ -83,9 +83,8 @@ pub(super) type Memory = Vec<(String, f64)>;
 
 /// The slots of a parameter, and its numbers before the first step.
 pub(super) fn parted(slots: Vec<SlotDescriptor>) -> (Vec<SlotDescriptor>, Memory) {
-    let (numbers, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| slot.shape_kind == NUMBER);
-    let start = |number: &SlotDescriptor| if number.start == 1 { number.fill } else { 0.0 };
-    (slots, numbers.iter().map(|number| (number.name.to_string(), start(number))).collect())
+    let (numbers, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(SlotDescriptor::is_number);
+    (slots, numbers.iter().map(|number| (number.name.to_string(), number.start_number())).collect())
 }
 
 struct Parameter {

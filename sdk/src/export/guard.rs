@@ -28,6 +28,9 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 struct Again(String);
 
 /// What `f` returns, unless an entry that it had called panicked: then that panic goes on here, whatever `f` made of it.
+///
+/// Blocks run on other threads, and what they say comes back as an error only. So panics of the whole library are counted:
+/// one of another step at the same time, which a host does not make, would count too.
 pub fn as_panic<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = PANICS.load(Ordering::Relaxed);
     let result = f();

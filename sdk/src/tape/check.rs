@@ -3,7 +3,6 @@
 
 use super::op::{Node, Op, Sort};
 use crate::abi::SlotDescriptor;
-use crate::state::NUMBER;
 use crate::{Error, Per, Result};
 
 /// Most sums, and most numbers of memory.
@@ -17,7 +16,7 @@ const MOST_NUMBERS: usize = 8;
 /// themselves.
 pub fn check(nodes: &[Node], hyper: usize, slots: &[SlotDescriptor]) -> Result<()> {
     // Numbers per tensor are memory to a tape.
-    let (numbers, slots): (Vec<&SlotDescriptor>, Vec<_>) = slots.iter().partition(|slot| slot.shape_kind == NUMBER);
+    let (numbers, slots): (Vec<&SlotDescriptor>, Vec<_>) = slots.iter().partition(|slot| slot.is_number());
     let is_slot = |bits: u64| slots.iter().any(|slot| u64::from(slot.index) == bits);
     let stored = |op: Op| -> Vec<u64> {
         nodes.iter().filter(|node| node.operation() == Some(op)).map(|node| node.bits).collect()

@@ -4,6 +4,7 @@
 use super::op::{Node, Op, Sort};
 use super::{live, reaching};
 use crate::abi::SlotDescriptor;
+use crate::state::FIRST_NUMBER;
 
 /// Most orders of indistinguishable names that are tried before the rest is taken as it comes. Beyond it equal rules
 /// could get different fingerprints; different rules never get equal ones.
@@ -20,7 +21,11 @@ pub fn fingerprint(nodes: &[Node], slots: &[SlotDescriptor]) -> String {
     for slot in slots {
         let fill = if slot.start == 1 { slot.fill.to_bits() } else { 0 };
         let start = [u128::from(slot.start), u128::from(fill), u128::from(slot.shape_kind)];
-        names.push(Name { op: Op::State, index: slot.index.into(), first: fold(1, start) });
+        let (op, index) = match slot.is_number() {
+            true => (Op::Memory, slot.index - FIRST_NUMBER),
+            false => (Op::State, slot.index),
+        };
+        names.push(Name { op, index: index.into(), first: fold(1, start) });
     }
     let live = live(&nodes);
     for (node, live) in nodes.iter().zip(&live) {
@@ -105,7 +110,7 @@ impl Rule {
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let (true, Some(op)) = (self.live[i], node.operation()) else { continue };
             contexts[i].sort_unstable();
-            let own = if op == Op::OutState { self.colour(colours, Op::State, node.bits) } else { 0 };
+            let own = stored(op).and_then(|of| self.colour(colours, of, node.bits)).unwrap_or(0);
             let context = fold(4, contexts[i].iter().copied().chain([own, hashes[i]]));
             for (place, operand) in node.operands().enumerate() {
                 let place = if op.commutes() && place < 2 { 0 } else { place as u128 };
@@ -119,7 +124,10 @@ impl Rule {
                 if op == Some(name.op) && node.bits == name.index {
                     all.push(fold(6, contexts[i].iter().copied()));
                 }
-                if op == Some(Op::OutState) && name.op == Op::State && node.bits == name.index {
+                if op == Some(Op::NewMemory) && name.op == Op::Memory && node.bits == name.index {
+                    all.push(fold(13, contexts[i].iter().copied()));
+                }
+                if op.and_then(stored) == Some(name.op) && node.bits == name.index {
                     all.push(fold(7, [hashes[node.a as usize]]));
                 }
             }
@@ -134,8 +142,13 @@ impl Rule {
         for (i, node) in self.nodes.iter().enumerate() {
             let (true, Some(op)) = (self.live[i], node.operation()) else { continue };
             let leaf = match op {
-                Op::Hyper | Op::State => self.colour(colours, op, node.bits),
-                Op::OutState => self.colour(colours, Op::State, node.bits),
+                Op::Hyper | Op::State | Op::OutState => {
+                    self.colour(colours, stored(op).unwrap_or(op), node.bits).unwrap_or(0)
+                }
+                // Numbers that all tensors share have no names.
+                Op::Memory | Op::NewMemory | Op::OutMemory => {
+                    self.colour(colours, Op::Memory, node.bits).unwrap_or(node.bits.into())
+                }
                 _ => node.bits.into(),
             };
             let mut operands: Vec<u128> = node.operands().map(|operand| hashes[operand]).collect();
@@ -162,9 +175,18 @@ impl Rule {
         fold(11, results.into_iter().chain(order.iter().map(|&i| ranks[i])))
     }
 
-    fn colour(&self, colours: &[u128], op: Op, index: u64) -> u128 {
-        let place = self.names.iter().position(|name| name.op == op && name.index == index);
-        place.map_or(0, |place| colours[place])
+    /// The colour of a name; none where there is no such name.
+    fn colour(&self, colours: &[u128], op: Op, index: u64) -> Option<u128> {
+        self.names.iter().position(|name| name.op == op && name.index == index).map(|place| colours[place])
+    }
+}
+
+/// What an operation stores into.
+fn stored(op: Op) -> Option<Op> {
+    match op {
+        Op::OutState => Some(Op::State),
+        Op::OutMemory => Some(Op::Memory),
+        _ => None,
     }
 }
 

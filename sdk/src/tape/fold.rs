@@ -32,8 +32,14 @@ pub struct Folded {
 pub fn folded(nodes: &[Node], slots: &[SlotDescriptor], hyper: &[f64]) -> Folded {
     let mut constants: HashMap<u64, f64> = HashMap::new();
     loop {
-        let mut folder =
-            Folder { nodes: Vec::new(), index: HashMap::new(), constants: &constants, hyper, defined: true };
+        let mut folder = Folder {
+            nodes: Vec::new(),
+            index: HashMap::new(),
+            constants: &constants,
+            hyper,
+            moved: HashMap::new(),
+            defined: true,
+        };
         folder.run(nodes);
         let folded = Folded { defined: folder.defined, ..without_dead(folder.nodes, slots) };
         let still = folded.slots.iter().filter_map(|slot| {
@@ -74,6 +80,8 @@ struct Folder<'a> {
     /// Slots that never move, and what they hold.
     constants: &'a HashMap<u64, f64>,
     hyper: &'a [f64],
+    /// What numbers that last have become.
+    moved: HashMap<u64, Value>,
     defined: bool,
 }
 
@@ -100,6 +108,14 @@ impl Folder<'_> {
             Op::State => {
                 if let Some(&value) = self.constants.get(&bits) {
                     return Number(value);
+                }
+            }
+            Op::OutMemory => {
+                self.moved.insert(bits, operands[0]);
+            }
+            Op::NewMemory => {
+                if let Some(&value) = self.moved.get(&bits) {
+                    return value;
                 }
             }
             _ => {}

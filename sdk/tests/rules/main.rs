@@ -4,6 +4,7 @@ mod bits;
 mod family;
 mod fingerprint;
 mod formula;
+mod memory;
 mod recording;
 mod rule_set;
 mod sums;
