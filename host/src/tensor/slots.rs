@@ -27,8 +27,8 @@ pub fn kind_of_code(code: u32) -> Result<Kind, String> {
 /// Shape of a slot for a parameter of shape `[…, r, c]`.
 ///
 /// Elementwise: as the parameter. Row: `[…, r]`. Column: `[…, c]`. Left: `[…, r, r]`. Right: `[…, c, c]`. Scalar: no
-/// dimensions, and so a number of a rule over elements. From 256 on: a square matrix, `[n, n]` for 256 + n. An error where the parameter has fewer than two
-/// dimensions and the slot needs them.
+/// dimensions, and so a number of a rule over elements. From 256 on: a square matrix, `[n, n]` for 256 + n. An error where
+/// the parameter has fewer than two dimensions and the slot needs them.
 pub fn slot_shape(slot: &SlotDescriptor, parameter: &[i64]) -> Result<Vec<i64>, String> {
     match (slot.shape_kind, parameter) {
         (0, _) => Ok(parameter.to_vec()),
