@@ -37,7 +37,7 @@ const fn case(label: &'static str, peers: &'static [&'static str]) -> Case {
     Case { label, setting: None, peers }
 }
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 34] = [
     case("adamw", &["torch fused", "torch foreach", "torch compiled"]),
     case("sgdm", &["torch fused", "torch foreach"]),
     case("adam", &["torch fused"]),
@@ -45,6 +45,9 @@ const CASES: [Case; 25] = [
     case("rmsprop", &["torch foreach"]),
     case("adamax", &["torch foreach"]),
     case("radam", &["torch foreach"]),
+    case("nadam", &["torch foreach"]),
+    case("adadelta", &["torch foreach"]),
+    case("asgd", &["torch foreach"]),
     case("lion", &["foreach"]),
     case("tiger", &["foreach"]),
     case("adabelief", &["foreach"]),
@@ -52,8 +55,14 @@ const CASES: [Case; 25] = [
     case("adopt", &["foreach"]),
     case("adan", &["foreach"]),
     case("ademamix", &["foreach"]),
+    case("laprop", &["foreach"]),
+    case("schedulefree-adamw", &["foreach"]),
+    case("schedulefree-sgd", &["foreach"]),
+    case("stableadamw", &["foreach"]),
+    case("novograd", &["foreach"]),
     case("lamb", &["foreach"]),
     case("prodigy", &["foreach"]),
+    case("dadapt-adam", &["foreach"]),
     case("adafactor", &["torch foreach"]),
     case("came", &["foreach"]),
     case("ranger", &["foreach"]),

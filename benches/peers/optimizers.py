@@ -51,6 +51,37 @@ def table(h):
         "rmsprop": {"torch foreach": lambda p: optim.RMSprop(p, lr=lr, alpha=h["alpha"], eps=h["eps"], foreach=True)},
         "adamax": {"torch foreach": lambda p: optim.Adamax(p, lr=lr, betas=betas(h), eps=h["eps"], foreach=True)},
         "radam": {"torch foreach": lambda p: optim.RAdam(p, lr=lr, betas=betas(h), eps=h["eps"], foreach=True)},
+        "nadam": {
+            "torch foreach": lambda p: optim.NAdam(
+                p, lr=lr, betas=betas(h), eps=h["eps"], momentum_decay=h["momentum_decay"], foreach=True
+            )
+        },
+        "adadelta": {"torch foreach": lambda p: optim.Adadelta(p, lr=lr, rho=h["rho"], eps=h["eps"], foreach=True)},
+        "asgd": {
+            "torch foreach": lambda p: optim.ASGD(
+                p, lr=lr, lambd=h["lambd"], alpha=h["alpha"], t0=h["t0"], foreach=True
+            )
+        },
+        "laprop": {
+            "foreach": lambda p: po.LaProp(p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, foreach=True)
+        },
+        "schedulefree-adamw": {
+            "foreach": lambda p: po.ScheduleFreeAdamW(p, lr=lr, betas=betas(h), eps=h["eps"], foreach=True)
+        },
+        "schedulefree-sgd": {
+            "foreach": lambda p: po.ScheduleFreeSGD(p, lr=lr, momentum=h["momentum"], foreach=True)
+        },
+        "stableadamw": {
+            "foreach": lambda p: po.StableAdamW(
+                p, lr=lr, betas=betas(h), eps=h["eps"], weight_decay=decay, kahan_sum=False, foreach=True
+            )
+        },
+        "novograd": {"foreach": lambda p: po.NovoGrad(p, lr=lr, betas=betas(h), eps=h["eps"], foreach=True)},
+        "dadapt-adam": {
+            "foreach": lambda p: po.DAdaptAdam(
+                p, lr=lr, betas=betas(h), d0=h["d0"], eps=h["eps"], weight_decouple=bool(h["decouple"]), foreach=True
+            )
+        },
         "lion": {"foreach": lambda p: po.Lion(p, lr=lr, betas=betas(h), weight_decay=decay, foreach=True)},
         "tiger": {"foreach": lambda p: po.Tiger(p, lr=lr, beta=h["beta"], weight_decay=decay, foreach=True)},
         "adabelief": {
