@@ -317,7 +317,7 @@ fn main() {
         let count = ((options.seconds / once) as usize).clamp(1, 500);
         for name in case.peers.iter().filter(|name| on_card || **name != "torch compiled") {
             let made = peer.ask(json!({"do": "make", "label": label, "peer": name, "hyper": given}));
-            let ready = made.and_then(|_| peer.ask(json!({"do": "steps", "count": COMPARED})));
+            let ready = made.and_then(|_| peer.ask(json!({"do": "renewed", "count": COMPARED})));
             if let Err(why) = ready {
                 println!("| {shown} | {name} | | | | | cannot be run: {why} |");
                 continue;
@@ -350,5 +350,7 @@ fn main() {
 /// Bytes that a step reads and writes at least: parameter and state both ways, the gradient once. None where a slot has
 /// another shape than its parameter.
 fn rule_bytes(state: &StateBytes, elements: i64) -> Option<i64> {
-    state.others.is_empty().then_some(elements * (3 * 4 + 2 * state.per_parameter as i64))
+    // A number is none of an element.
+    let by_element = state.others.iter().all(|shape| *shape == "number");
+    by_element.then_some(elements * (3 * 4 + 2 * state.per_parameter as i64))
 }

@@ -2,6 +2,7 @@
 
     {"do": "tensors", "shapes": [[...], ...], "device": "cpu", "threads": 2}
     {"do": "make", "label": "adamw", "peer": "torch fused", "hyper": {...}}
+    {"do": "renewed", "count": 3}       as many steps, each with the gradients as they were: some optimizers change them
     {"do": "steps", "count": 10}        seconds for as many steps
     {"do": "changes"}                   what the steps changed: some elements of every parameter
     {"do": "move", "bytes": 1000000}    seconds for moving as many bytes, read and written: scaled in place, or copied
@@ -196,11 +197,15 @@ class Peer:
         n = math.prod(self.shapes[which])
         return numbers(n, which, 0.04, self.device).reshape(self.shapes[which])
 
+    def gradient(self, which):
+        n = math.prod(self.shapes[which])
+        return numbers(n, which + 500, 0.002, self.device).reshape(self.shapes[which])
+
     def make(self, label, peer, hyper):
         self.params, self.step = [], None
-        for which, shape in enumerate(self.shapes):
+        for which in range(len(self.shapes)):
             param = torch.nn.Parameter(self.values(which))
-            param.grad = numbers(param.numel(), which + 500, 0.002, self.device).reshape(shape)
+            param.grad = self.gradient(which)
             self.params.append(param)
         compiled = peer == "torch compiled"
         make = table(hyper)[label]["torch foreach" if compiled else peer]
@@ -219,6 +224,13 @@ class Peer:
             what()
         self.wait()
         return time.perf_counter() - start
+
+    def renewed(self, count):
+        for _ in range(count):
+            for which, param in enumerate(self.params):
+                param.grad.copy_(self.gradient(which))
+            self.step()
+        return True
 
     def steps(self, count):
         return self.timed(count, self.step)

@@ -7,7 +7,9 @@
 
 use core::mem::MaybeUninit;
 
-use super::{Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, copy_in, held, is_narrow, now, room, slot_in};
+use super::{
+    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, held, is_narrow, looks_ahead, now, room, slot_in,
+};
 use crate::Record;
 use crate::abi::MeasureCall;
 use crate::rule::Kernel;
@@ -109,6 +111,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
     let mut wide = room(S::Held::default());
     // SAFETY: the caller's promise about `hyper` and `step`.
     let rule = R::measure::<S::Lane<ISA>>(unsafe { now::<R, _>(call.hyper, call.step) });
+    let looks_ahead = looks_ahead();
     let mut accumulators = [[0.0f64; ACCUMULATORS]; MAX_SLOTS];
     for at in (0..call.n).step_by(TILE) {
         // SAFETY: `at + TILE` is at most `call.n`, so these are the caller's elements, which nobody writes during the
@@ -125,6 +128,9 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
             let g = &*call.g.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
             (x, g, state)
         };
+        if looks_ahead {
+            ahead(g.as_ptr());
+        }
         let mut terms = [[MaybeUninit::<S::Lane<ISA>>::uninit(); TILE]; MAX_SLOTS];
         for i in 0..TILE {
             let lanes = R::State::build(|k| S::load_state::<ISA>(state[k][i].0));
