@@ -8,7 +8,8 @@
 use core::mem::MaybeUninit;
 
 use super::{
-    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, held, is_narrow, looks_ahead, now, room, slot_in,
+    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, held, is_narrow, looks_ahead, now, room,
+    slot_in,
 };
 use crate::Record;
 use crate::abi::MeasureCall;
