@@ -155,6 +155,14 @@ impl<L: Lane> Scalar<L> {
         Scalar(self.0.pow(exponent.into().0))
     }
 
+    /// Rounded to f32's 24 bits (Veltkamp's splitting), for rules whose reference keeps a number in f32. Of numbers whose
+    /// product with 2²⁹ + 1 is finite.
+    #[inline(always)]
+    pub fn in_f32(self) -> Self {
+        let wide = self * 536_870_913.0;
+        wide - (wide - self)
+    }
+
     /// Whether `self > other`.
     #[inline(always)]
     pub fn gt(self, other: impl Into<Self>) -> Cond<L> {

@@ -12,7 +12,7 @@ use sdk::{
 use super::Hosted;
 use crate::registry::{
     Kind, Loaded,
-    families::{Member, grouped, settings},
+    families::{Member, ordered, settings},
 };
 
 const SEED: u64 = 67;
@@ -49,10 +49,10 @@ pub struct Observed {
 /// Compares the rules over whole tensors with all optimizers that are evaluated where they train.
 pub fn observed<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Observed {
     let mut observed = Observed::default();
-    let mut ends: Vec<(Vec<f64>, Vec<(Member, bool)>)> = Vec::new();
+    let mut ends: Vec<(Vec<f64>, Vec<Member>)> = Vec::new();
+    let mut over_tensors: Vec<&String> = Vec::new();
     for loaded in loaded.filter(|one| one.kind == Kind::Optimizer && one.evaluation().is_none()) {
-        let over_tensors = loaded.optimizer().is_some();
-        observed.compared += usize::from(over_tensors);
+        over_tensors.extend(loaded.optimizer().map(|_| &loaded.label));
         let (hosted, mut own): (_, Option<Vec<f64>>) = (Hosted::new(loaded.clone()), None);
         for (setting, values) in settings(loaded.schema(), &common(loaded.schema(), loaded.defaults())) {
             let by_default = setting.is_none();
@@ -73,18 +73,15 @@ pub fn observed<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Observed {
                 own = Some(steps.clone());
             }
             match ends.iter_mut().find(|(known, _)| are_near(known, &steps)) {
-                Some((_, members)) => members.push((member, over_tensors)),
-                None => ends.push((steps, vec![(member, over_tensors)])),
+                Some((_, members)) => members.push(member),
+                None => ends.push((steps, vec![member])),
             }
         }
     }
-    let with_tensors = ends.into_iter().map(|(_, members)| members).filter(|members| members.iter().any(|one| one.1));
-    let members = with_tensors.map(|members| members.into_iter().map(|(member, _)| member).collect());
-    observed.found =
-        grouped(members.enumerate().map(|(index, members): (usize, Vec<_>)| (index.to_string(), members)).collect())
-            .into_iter()
-            .map(|family| family.members)
-            .collect();
+    let is_one = |member: &Member| over_tensors.contains(&&member.label);
+    let found = ordered(ends).into_iter().map(|(_, members)| members);
+    observed.found = found.filter(|members| members.iter().any(is_one)).collect();
+    observed.compared = over_tensors.len();
     observed
 }
 

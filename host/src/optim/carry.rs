@@ -95,10 +95,7 @@ impl Optim {
             return Ok(carried);
         }
         for memory in &mut self.memories {
-            let same = before.memories.iter().find(|other| Arc::ptr_eq(&other.loaded, &memory.loaded));
-            if let Some(other) = same.filter(|other| other.names == memory.names) {
-                memory.values.clone_from(&other.values);
-            }
+            memory.take_over(&before.memories);
         }
         Ok(carried)
     }

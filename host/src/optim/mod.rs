@@ -14,6 +14,7 @@ pub mod state;
 mod carry;
 pub mod clip;
 pub mod lr_schedule;
+mod memory;
 pub mod non_finite;
 pub mod step;
 

@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use sdk::tape::{self, Node};
+use sdk::tape::Node;
 use tch::{TchError, Tensor};
 
 use super::{
-    clip, narrow,
+    clip,
+    memory::{self, SharedMemory},
+    narrow,
     param_groups::{self, Group, GroupRow, Source},
     state::{self, State},
 };
@@ -32,28 +34,14 @@ pub struct Optim {
     pass: Pass,
 }
 
-/// The memory of one rule that sums over all tensors it runs.
-pub(super) struct SharedMemory {
-    pub(super) loaded: Arc<Loaded>,
-    pub(super) names: Vec<String>,
-    pub(super) values: Vec<f64>,
-}
-
-impl SharedMemory {
-    /// Where a number is saved. No parameter's name has a colon.
-    fn key(&self, name: &str) -> String {
-        format!("optimizer:{}/{name}", self.loaded.label)
-    }
-}
-
 pub(super) struct Planned {
     pub(super) group: Group,
-    how: How,
-    lr: Option<usize>,
+    pub(super) how: How,
+    pub(super) lr: Option<usize>,
 }
 
 /// How a group's optimizer is run.
-enum How {
+pub(super) enum How {
     Elementwise { rule: Rule, expression: Vec<Node>, evaluation: Option<Vec<Node>> },
     Whole,
 }
@@ -124,7 +112,7 @@ impl Optim {
         if faults.0.is_empty() {
             faults.take(narrow::has_effect(&groups));
         }
-        let memories = faults.take(memories(&planned)).unwrap_or_default();
+        let memories = faults.take(memory::of_all(&planned)).unwrap_or_default();
         faults.0.extend(alone_in_memory(params).err());
         faults.check()?;
         let parameters = of_parameter.into_iter().flatten().collect();
@@ -230,45 +218,24 @@ impl Optim {
             if members.is_empty() {
                 continue;
             }
-            // One per member.
-            let mut numbers = vec![Vec::new(); members.len()];
+            let members = Members {
+                groups: &self.groups,
+                parameters: &self.parameters,
+                params,
+                grads,
+                hyper,
+                grad_norm,
+                members,
+            };
+            let shared = self.memories.iter_mut().find(|memory| memory.is_of(&planned.group.loaded));
+            let numbers = match (rule.memory(), shared) {
+                (Memory::OfEach, _) => members.numbers_of_each(rule, &mut self.pass)?,
+                (Memory::OfAll, Some(shared)) => members.numbers_of_all(rule, &mut self.pass, shared)?,
+                _ => vec![Vec::new(); members.members.len()],
+            };
+            self.pass.run(rule, &members.targets(&numbers))?;
             if rule.memory() == Memory::OfEach {
-                let own = members.iter().map(|&(_, member)| self.parameters[member].state.numbers());
-                numbers = own.collect();
-                let targets =
-                    targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
-                let sums = self.pass.sums(rule, &targets)?;
-                for ((&(group, member), numbers), sums) in members.iter().zip(&mut numbers).zip(sums) {
-                    let How::Elementwise { expression, .. } = &self.groups[group].how else { continue };
-                    let step = self.parameters[member].next_step(grad_norm);
-                    *numbers = advanced(expression, &hyper[group], step, &sums, numbers);
-                }
-            }
-            let shared = self.memories.iter().position(|memory| Arc::ptr_eq(&memory.loaded, &planned.group.loaded));
-            if let Some(shared) = shared {
-                numbers.fill(self.memories[shared].values.clone());
-                let targets =
-                    targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
-                let mut total: Vec<f64> = Vec::new();
-                for sums in self.pass.sums(rule, &targets)? {
-                    total.resize(sums.len(), 0.0);
-                    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
-                }
-                // The first of those with the largest `lr`, and the step of the tensor that has taken the most.
-                let lr = |group: usize| self.groups[group].lr.map_or(0.0, |lr| hyper[group][lr]);
-                let leads = |best: usize, &(group, _): &(usize, usize)| if lr(group) > lr(best) { group } else { best };
-                let leader = members.iter().fold(members[0].0, leads);
-                let How::Elementwise { expression, .. } = &self.groups[leader].how else { continue };
-                let steps = members.iter().map(|&(_, member)| self.parameters[member].next_step(grad_norm));
-                let step = steps.max_by(|a, b| a[0].total_cmp(&b[0])).unwrap_or_default();
-                let values = &mut self.memories[shared].values;
-                *values = advanced(expression, &hyper[leader], step, &total, values);
-                numbers.fill(values.clone());
-            }
-            let targets = targets(&self.groups, &self.parameters, params, grads, hyper, grad_norm, &members, &numbers);
-            self.pass.run(rule, &targets)?;
-            if rule.memory() == Memory::OfEach {
-                for (&(_, member), numbers) in members.iter().zip(&numbers) {
+                for ((_, member), numbers) in members.members.into_iter().zip(&numbers) {
                     self.parameters[member].state.set_numbers(numbers);
                 }
             }
@@ -424,9 +391,8 @@ impl Optim {
     /// Every state tensor under `<parameter>/<slot>`, in the order of the model.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named = self.parameters.iter().flat_map(|one| one.state.named(&one.name));
-        let memory = self.memories.iter().flat_map(|memory| {
-            memory.names.iter().zip(&memory.values).map(|(name, value)| (memory.key(name), Tensor::from(*value)))
-        });
+        let memory =
+            self.memories.iter().flat_map(|memory| memory.named().map(|(key, value)| (key, Tensor::from(value))));
         named.map(|(key, tensor)| (key, tensor.shallow_clone())).chain(memory).collect()
     }
 
@@ -447,8 +413,7 @@ impl Optim {
         let mut faults = Faults::none();
         let mut values = Vec::new();
         for memory in &self.memories {
-            let numbers = memory.names.iter().map(|name| take_number(&mut tensors, &memory.key(name)));
-            values.push(numbers.filter_map(|number| faults.take(number)).collect::<Vec<f64>>());
+            values.extend(faults.take(memory.taken_out_of(&mut tensors)));
         }
         faults.check()?;
         let planned: Vec<(&str, &State)> = self.parameters.iter().map(|one| (one.name.as_str(), &one.state)).collect();
@@ -459,7 +424,7 @@ impl Optim {
             one.count = count;
         }
         for (memory, values) in self.memories.iter_mut().zip(values) {
-            memory.values = values;
+            memory.set(values);
         }
         Ok(())
     }
@@ -494,8 +459,42 @@ impl Planned {
 
 impl PerParameter {
     /// The numbers of the coming step, as `KernelCall::step`.
-    fn next_step(&self, grad_norm: f64) -> [f64; 3] {
+    pub(super) fn next_step(&self, grad_norm: f64) -> [f64; 3] {
         [(self.count + 1) as f64, self.numel as f64, grad_norm]
+    }
+}
+
+/// Parameters that one rule steps, with all that a pass is told of them.
+pub(super) struct Members<'a> {
+    pub(super) groups: &'a [Planned],
+    pub(super) parameters: &'a [PerParameter],
+    params: &'a [Parameter],
+    grads: &'a [Option<Tensor>],
+    /// By group.
+    pub(super) hyper: &'a [Vec<f64>],
+    pub(super) grad_norm: f64,
+    /// Each as its group and its own index. All have gradients.
+    pub(super) members: Vec<(usize, usize)>,
+}
+
+impl Members<'_> {
+    /// With the numbers that the rule keeps, a list per member.
+    pub(super) fn targets<'t>(&'t self, numbers: &'t [Vec<f64>]) -> Vec<Target<'t>> {
+        let target = |(&(group, member), memory): (&(usize, usize), &'t Vec<f64>)| {
+            let How::Elementwise { expression, .. } = &self.groups[group].how else { return None };
+            let (g, one) = (self.grads[member].as_ref()?, &self.parameters[member]);
+            Some(Target {
+                name: &one.name,
+                x: &self.params[member].tensor,
+                g: g.shallow_clone(),
+                state: one.state.elementwise(),
+                hyper: &self.hyper[group],
+                step: one.next_step(self.grad_norm),
+                memory,
+                expression,
+            })
+        };
+        self.members.iter().zip(numbers).filter_map(target).collect()
     }
 }
 
@@ -525,71 +524,6 @@ fn how(group: &Group) -> Result<How, Fault> {
     };
     let evaluation = loaded.record_evaluation(hyper)?;
     Ok(How::Elementwise { rule, expression, evaluation })
-}
-
-/// One memory per rule that has one, with the numbers of its first group.
-fn memories(groups: &[Planned]) -> Result<Vec<SharedMemory>, Fault> {
-    let mut memories: Vec<SharedMemory> = Vec::new();
-    for Planned { group, how, .. } in groups {
-        let How::Elementwise { rule, .. } = how else { continue };
-        let known = memories.iter().any(|memory| Arc::ptr_eq(&memory.loaded, &group.loaded));
-        if rule.memory() == Memory::OfAll && !known {
-            let (names, values) = group.loaded.memory(&group.hyper.values)?.into_iter().unzip();
-            memories.push(SharedMemory { loaded: group.loaded.clone(), names, values });
-        }
-    }
-    Ok(memories)
-}
-
-/// The numbers that a rule keeps after a step of these sums.
-fn advanced(expression: &[Node], hyper: &[f64], step: [f64; 3], sums: &[f64], numbers: &[f64]) -> Vec<f64> {
-    let known: Vec<f64> = [&step, sums, numbers].concat();
-    tape::advanced(expression, &tape::scalars(expression, hyper, &known))
-}
-
-/// What a pass is told of the members, each given as its group and its own index, and the numbers it keeps.
-#[allow(clippy::too_many_arguments)]
-fn targets<'a>(
-    groups: &'a [Planned],
-    parameters: &'a [PerParameter],
-    params: &'a [Parameter],
-    grads: &[Option<Tensor>],
-    hyper: &'a [Vec<f64>],
-    grad_norm: f64,
-    members: &[(usize, usize)],
-    numbers: &'a [Vec<f64>],
-) -> Vec<Target<'a>> {
-    let target = |(&(group, member), memory): (&(usize, usize), &'a Vec<f64>)| {
-        let How::Elementwise { expression, .. } = &groups[group].how else { return None };
-        let (g, one) = (grads[member].as_ref()?, &parameters[member]);
-        Some(Target {
-            name: &one.name,
-            x: &params[member].tensor,
-            g: g.shallow_clone(),
-            state: one.state.elementwise(),
-            hyper: &hyper[group],
-            step: one.next_step(grad_norm),
-            memory,
-            expression,
-        })
-    };
-    members.iter().zip(numbers).filter_map(target).collect()
-}
-
-/// Takes a saved number out of a list of tensors.
-fn take_number(tensors: &mut Vec<(String, Tensor)>, key: &str) -> Result<f64, Fault> {
-    let Some(place) = tensors.iter().position(|(known, _)| known == key) else {
-        return Err(Fault::new("D040", Exit::Data, format!("optimizer state `{key}` is missing")));
-    };
-    let (_, tensor) = tensors.swap_remove(place);
-    if tensor.kind() != tch::Kind::Double || tensor.numel() != 1 {
-        return Err(Fault::new(
-            "D042",
-            Exit::Data,
-            format!("optimizer state `{key}` does not fit this run: not one f64"),
-        ));
-    }
-    Ok(tensor.double_value(&[]))
 }
 
 /// Two parameters in one memory would be stepped twice, from two threads.

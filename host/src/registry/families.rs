@@ -96,7 +96,8 @@ pub fn families<'a>(loaded: impl Iterator<Item = &'a Arc<Loaded>>) -> Families {
             }
         }
     }
-    families.found = grouped(members);
+    let found = ordered(members).into_iter();
+    families.found = found.map(|(fingerprint, members)| Family { fingerprint, members }).collect();
     families
 }
 
@@ -130,21 +131,13 @@ pub fn settings(schema: &[HyperDescriptor], defaults: &[f64]) -> Vec<(Option<(St
     settings
 }
 
-/// Those of several labels, in an order that people can follow.
-pub fn grouped(members: BTreeMap<String, Vec<Member>>) -> Vec<Family> {
+/// Those of several labels, whatever they have in common, in an order that people can follow.
+pub fn ordered<Common>(groups: impl IntoIterator<Item = (Common, Vec<Member>)>) -> Vec<(Common, Vec<Member>)> {
     let several = |members: &[Member]| members.iter().any(|member| member.label != members[0].label);
-    let mut found: Vec<Family> = members
-        .into_iter()
-        .filter(|(_, members)| several(members))
-        .map(|(fingerprint, mut members)| {
-            members.sort_by(|a, b| {
-                let key = |member: &Member| (member.setting.is_some(), member.label.clone(), member.to_string());
-                key(a).cmp(&key(b))
-            });
-            Family { fingerprint, members }
-        })
-        .collect();
-    found.sort_by_key(|family| (family.members[0].setting.is_some(), family.members[0].to_string()));
+    let mut found: Vec<_> = groups.into_iter().filter(|(_, members)| several(members)).collect();
+    let key = |member: &Member| (member.setting.is_some(), member.label.clone(), member.to_string());
+    found.iter_mut().for_each(|(_, members)| members.sort_by_key(key));
+    found.sort_by_key(|(_, members)| (members[0].setting.is_some(), members[0].to_string()));
     found
 }
 
@@ -165,9 +158,10 @@ mod tests {
             ("3".to_string(), vec![member("a", None)]),
             ("4".to_string(), vec![member("b", Some(("m", 1.0))), member("a", Some(("k", 0.0)))]),
         ]);
-        let found = grouped(table);
-        assert_eq!(found.iter().map(|family| family.fingerprint.as_str()).collect::<Vec<_>>(), ["1", "4"]);
-        let remarks: Vec<String> = found.iter().flat_map(Family::remarks).collect();
+        let found = ordered(table);
+        assert_eq!(found.iter().map(|(common, _)| common.as_str()).collect::<Vec<_>>(), ["1", "4"]);
+        let remarks: Vec<String> =
+            found.iter().flat_map(|(_, members)| remarks(members, "is of the family of")).collect();
         assert_eq!(
             remarks,
             [

@@ -11,8 +11,6 @@
 
 use sdk::*;
 
-use crate::precision::in_f32;
-
 /// The rule.
 pub struct LaProp;
 
@@ -72,7 +70,7 @@ impl Remembering for LaProp {
     ) -> Memory<Scalar<L>> {
         Memory {
             exp_avg_lr: h.beta1 * memory.exp_avg_lr + h.lr * (1.0 - h.beta1),
-            correction2: in_f32(in_f32(memory.correction2 * in_f32(h.beta2)) + in_f32(1.0 - h.beta2)),
+            correction2: ((memory.correction2 * h.beta2.in_f32()).in_f32() + (1.0 - h.beta2).in_f32()).in_f32(),
         }
     }
 

@@ -22,8 +22,6 @@ pub mod rmsprop;
 pub mod stableadamw;
 pub mod yogi;
 
-mod precision;
-
 sdk::plugin!();
 
 #[cfg(test)]

@@ -11,8 +11,6 @@
 
 use sdk::*;
 
-use crate::precision::in_f32;
-
 /// The rule.
 pub struct NAdam;
 
@@ -78,7 +76,7 @@ impl Remembering for NAdam {
         _: Nothing<Scalar<L>>,
         memory: Memory<Scalar<L>>,
     ) -> Memory<Scalar<L>> {
-        Memory { mu_product: in_f32(memory.mu_product * in_f32(momentum(h, step.t))) }
+        Memory { mu_product: (memory.mu_product * momentum(h, step.t).in_f32()).in_f32() }
     }
 
     fn update<L: Lane>(

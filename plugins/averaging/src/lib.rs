@@ -4,6 +4,7 @@
 pub mod ranger;
 pub mod schedulefree_adamw;
 pub mod schedulefree_sgd;
+mod weights;
 
 sdk::plugin!();
 

@@ -14,6 +14,8 @@
 
 use sdk::*;
 
+use crate::weights::{self, Memory, Weights};
+
 /// The rule.
 pub struct SchedulefreeSgd;
 
@@ -34,17 +36,9 @@ pub struct State<T> {
     z: T,
 }
 
-/// What it keeps of each tensor: W, the largest η to its power.
-#[derive(Record)]
-pub struct Memory<T> {
-    weight_sum: T,
-    lr_power: T,
-}
-
-/// η.
-fn rate<L: Lane>(h: Hyper<Scalar<L>>, step: Step<L>) -> Scalar<L> {
-    let warmth = h.warmup_steps.gt(0.0).select((step.t / h.warmup_steps.max(1.0)).min(1.0), 1.0);
-    h.lr * warmth
+/// What decides the weights of the average.
+fn weights<L: Lane>(h: Hyper<Scalar<L>>) -> Weights<L> {
+    Weights { lr: h.lr, warmup_steps: h.warmup_steps, r: h.r, weight_lr_power: h.weight_lr_power }
 }
 
 impl Remembering for SchedulefreeSgd {
@@ -69,7 +63,7 @@ impl Remembering for SchedulefreeSgd {
     }
 
     fn memory(_: &Hyper<f64>) -> Memory<Slot> {
-        Memory { weight_sum: Slot::zeros(), lr_power: Slot::zeros() }
+        weights::none()
     }
 
     fn advance<L: Lane>(
@@ -78,18 +72,15 @@ impl Remembering for SchedulefreeSgd {
         _: Nothing<Scalar<L>>,
         memory: Memory<Scalar<L>>,
     ) -> Memory<Scalar<L>> {
-        let lr_power = memory.lr_power.max(rate(h, step).pow(h.weight_lr_power));
-        Memory { weight_sum: memory.weight_sum + step.t.pow(h.r) * lr_power, lr_power }
+        weights(h).advance(step, memory)
     }
 
     fn update<L: Lane>(
         h: Hyper<Scalar<L>>,
         step: Step<L>,
-        Memory { weight_sum, lr_power }: Memory<Scalar<L>>,
+        memory: Memory<Scalar<L>>,
     ) -> impl Fn(L, L, &mut State<L>) -> L {
-        let lr = rate(h, step);
-        let weight = step.t.pow(h.r) * lr_power;
-        let share = weight_sum.gt(0.0).select(weight / weight_sum, 0.0);
+        let (lr, share) = (weights(h).rate(step), weights(h).share(step, memory));
         let pull = lr * (1.0 - h.momentum * (1.0 - share));
 
         move |x, g, state| {

@@ -37,12 +37,6 @@ pub struct Memory<T> {
     eta: T,
 }
 
-/// Rounded to f32's 24 bits (Veltkamp's splitting).
-fn in_f32<L: Lane>(x: Scalar<L>) -> Scalar<L> {
-    let wide = x * 536_870_913.0;
-    wide - (wide - x)
-}
-
 impl Remembering for Asgd {
     type Hyper<T: Copy> = Hyper<T>;
     type State<T: Copy> = State<T>;
@@ -75,8 +69,8 @@ impl Remembering for Asgd {
     ) -> Memory<Scalar<L>> {
         let first = Scalar::from(1.5).gt(step.t);
         Memory {
-            used_eta: first.select(in_f32(h.lr), memory.eta),
-            eta: in_f32(h.lr / (1.0 + h.lambd * h.lr * step.t).pow(h.alpha)),
+            used_eta: first.select(h.lr.in_f32(), memory.eta),
+            eta: (h.lr / (1.0 + h.lambd * h.lr * step.t).pow(h.alpha)).in_f32(),
         }
     }
 
