@@ -67,6 +67,8 @@ fn elements(params: &[Parameter]) -> u64 {
 }
 
 fn step(criterion: &mut Criterion) {
+    // As in training.
+    host::tensor::memory::keep_freed();
     let registry = registry();
     let catalogue = registry.load_all().unwrap_or_else(|faults| panic!("{faults}"));
     for label in registry.labels(Kind::Optimizer) {

@@ -60,6 +60,7 @@ fn every_bad_plugin_fails_its_own_check_alone() {
         "hangs 3 repeats crashed",
         "ignores 4 hyper-parameters failed",
         "leans 4 properties failed",
+        "looks-back 2 lr = 0 failed",
         "misdeclares 4 degrees failed",
         "panics-in-pass 3 repeats crashed",
         "panics-late 3 repeats crashed",
@@ -78,6 +79,7 @@ fn every_bad_plugin_fails_its_own_check_alone() {
     said("hangs", "within 15 s");
     said("panics-late", "panicked: a long tensor");
     said("panics-in-pass", "panicked: a large matrix");
+    said("looks-back", "a pass put a result in its place");
     said("ignores", "eps");
     said("misdeclares", "buffer");
     said("leans", "sign symmetric");

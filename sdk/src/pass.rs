@@ -84,6 +84,21 @@ pub trait Pass: Sized + 'static {
         inputs: Self::Inputs<(Tensor<'t>, Per)>,
         results: Self::Results<Per>,
     ) -> Result<Self::Results<Tensor<'t>>> {
-        crate::export::run_pass::<Self>(numbers, inputs, results)
+        crate::export::run_pass::<Self>(numbers, inputs, results, false)
+    }
+
+    /// As [`Pass::run`], for inputs that are not needed again: a result of [`Per::Element`] takes the place of the input of
+    /// its name, if that is [`Per::Element`] too. Such an input, and whatever else lies in its memory, is gone then, and
+    /// naming it is an error. The values are those of [`Pass::run`]; what is saved is a walk through other memory. Parameters
+    /// and state may be replaced so, and what a rule computed itself; a gradient is left as it is, but is gone as well.
+    ///
+    /// # Errors
+    /// As [`Pass::run`].
+    fn run_in_place<'t>(
+        numbers: Self::Numbers<f64>,
+        inputs: Self::Inputs<(Tensor<'t>, Per)>,
+        results: Self::Results<Per>,
+    ) -> Result<Self::Results<Tensor<'t>>> {
+        crate::export::run_pass::<Self>(numbers, inputs, results, true)
     }
 }

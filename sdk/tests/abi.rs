@@ -141,7 +141,7 @@ fn tables_are_as_published() {
         PassCall,
         "PassCall",
         0,
-        { struct_size, record, run_f32, run_f64, take_fault, numbers, inputs, input_per, result_per }
+        { struct_size, record, run_f32, run_f64, take_fault, numbers, inputs, input_per, result_per, replaces }
     );
     describe!(
         text,

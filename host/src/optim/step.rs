@@ -22,7 +22,10 @@ use crate::{
     model::Parameter,
     registry::{self, Catalogue, Loaded},
     rules::{Memory, Pass, Rule, Target},
-    tensor::whole::{self, WholeRule},
+    tensor::{
+        Batch,
+        whole::{self, WholeRule},
+    },
 };
 
 /// Parameter groups, and the state and step count of every parameter.
@@ -289,8 +292,8 @@ impl Optim {
         self.parameters.iter().filter(elsewhere).map(|one| one.name.as_str()).collect()
     }
 
-    /// Parameters of one group, shape, element type and step count are stacked in one batch, except for large ones of a
-    /// rule that gains nothing by it.
+    /// Parameters of one group, shape, element type and step count are one batch; of a rule that goes by passes, so many as
+    /// keep the threads busy.
     fn step_whole(
         &mut self,
         params: &[Parameter],
@@ -302,7 +305,7 @@ impl Optim {
             let planned = &self.groups[index];
             let How::Whole = planned.how else { continue };
             let loaded = planned.group.loaded.clone();
-            let alone_from = loaded.alone_from().unwrap_or(u64::MAX);
+            let most = loaded.alone_from().unwrap_or(u64::MAX);
             let mut batches: Vec<(BatchKey, Vec<usize>)> = Vec::new();
             for &member in &planned.group.members {
                 if grads[member].is_none() {
@@ -310,8 +313,8 @@ impl Optim {
                 }
                 let x = &params[member].tensor;
                 let key = (x.size(), x.kind(), x.device(), self.parameters[member].count);
-                let alone = x.numel() as u64 >= alone_from;
-                match batches.iter_mut().find(|(known, _)| !alone && *known == key) {
+                let has_room = |members: &[usize]| x.numel() as u64 * (members.len() as u64 + 1) <= most;
+                match batches.iter_mut().find(|(known, members)| *known == key && has_room(members)) {
                     Some((_, members)) => members.push(member),
                     None => batches.push((key, vec![member])),
                 }
@@ -353,34 +356,26 @@ impl Optim {
             let parameters = || members.iter().map(|&member| &self.parameters[member]);
             let x: Vec<&Tensor> = members.iter().map(|&member| &params[member].tensor).collect();
             let g: Vec<&Tensor> = members.iter().filter_map(|&member| grads[member].as_ref()).collect();
-            let (x, g) = (stacked(&x).map_err(torch)?, stacked(&g).map_err(torch)?);
+            let (x, g) = (Batch::of(&x).map_err(torch)?, Batch::of(&g).map_err(torch)?);
             let places = self.parameters[members[0]].state.tensors.len();
             let state = (0..places).map(|place| {
                 let slots: Vec<&Tensor> = parameters().filter_map(|one| one.state.tensors[place].as_ref()).collect();
-                if slots.is_empty() { Ok(None) } else { stacked(&slots).map(Some) }
+                if slots.is_empty() { Ok(None) } else { Batch::of(&slots).map(Some) }
             });
             let state = state.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
             let step = self.parameters[members[0]].next_step(grad_norm);
-            let (new_x, new_state) = whole::step_whole(&rule, hyper, step, &x, &g, &state).map_err(named)?;
-            if let [member] = *members {
-                // What comes back has memory of its own: it is taken over as it is. Other handles to the parameter see it.
-                let only = |new: &Tensor| new.f_select(0, 0);
-                only(&new_x).and_then(|new| params[member].tensor.shallow_clone().f_set_data(&new)).map_err(torch)?;
-                for (slot, new) in self.parameters[member].state.tensors.iter_mut().zip(&new_state) {
-                    if let (Some(slot), Some(new)) = (slot, new) {
-                        *slot = only(new).map_err(torch)?;
-                    }
-                }
-                return Ok(());
-            }
+            let (new_x, new_state) = whole::step_in_place(&rule, hyper, step, &x, &g, &state).map_err(named)?;
             for (index, &member) in members.iter().enumerate() {
-                let take = |from: &Tensor, into: &Tensor| {
-                    from.f_select(0, index as i64).and_then(|new| into.shallow_clone().f_copy_(&new)).map(|_| ())
-                };
-                take(&new_x, &params[member].tensor).map_err(torch)?;
-                for (slot, new) in self.parameters[member].state.tensors.iter().zip(&new_state) {
-                    if let (Some(slot), Some(new)) = (slot, new) {
-                        take(new, slot).map_err(torch)?;
+                let taken = |new: &Batch, old: &Tensor| taken_over(new, index, old).map_err(torch);
+                if let Some(new) = taken(&new_x, &params[member].tensor)? {
+                    // Other handles to the parameter see it.
+                    params[member].tensor.shallow_clone().f_set_data(&new).map_err(torch)?;
+                }
+                for (slot, new) in self.parameters[member].state.tensors.iter_mut().zip(&new_state) {
+                    if let (Some(slot), Some(new)) = (slot, new)
+                        && let Some(new) = taken(new, slot)?
+                    {
+                        *slot = new;
                     }
                 }
             }
@@ -435,12 +430,18 @@ impl Optim {
     }
 }
 
-/// Tensors of one shape as one batch; a view, where there is but one.
-fn stacked(all: &[&Tensor]) -> Result<Tensor, TchError> {
-    match all {
-        [one] => one.f_unsqueeze(0),
-        all => Tensor::f_stack(all, 0),
+/// One tensor of a batch that a step gave, where it has memory of its own and is to be held instead of `old`; else `old` holds
+/// its values by now.
+fn taken_over(new: &Batch, index: usize, old: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let has_own = matches!(new, Batch::Apart(..)) || new.size()[0] == 1;
+    let new = new.member(index)?;
+    if new.data_ptr() == old.data_ptr() {
+        return Ok(None);
     }
+    if has_own {
+        return Ok(Some(new));
+    }
+    old.shallow_clone().f_copy_(&new).map(|_| None)
 }
 
 /// What parameters of one batch have in common.

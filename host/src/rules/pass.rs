@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    ops::Range,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,13 +21,19 @@ use sdk::{
 };
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{InstructionSet, chunks::CHUNK, interpret, threads};
+use super::{InstructionSet, chunks, interpret, threads};
+use crate::tensor::{
+    Batch,
+    memory::{extent, overlap},
+};
 
 /// Inputs, and results, that a pass may have, as in the sdk's kernels.
 const MOST: usize = 8;
 
+/// Elements of a block: few enough that a matrix has many, and no thread waits long for the last.
+const BLOCK: usize = 32_768;
 /// Columns of a block where there are rows: the sums of so many columns stay in the first-level cache.
-const COLUMNS: usize = 2048;
+const COLUMNS: usize = 512;
 
 thread_local! {
     /// Whether passes that this thread begins go by their expressions on every device.
@@ -42,24 +49,31 @@ pub fn by_expression(always: bool) {
 /// A pass with its tensors, found to fit each other.
 pub struct Pass<'a> {
     call: &'a PassCall<'a>,
-    /// Contiguous.
-    inputs: Vec<(Tensor, Per)>,
+    inputs: Vec<Input<'a>>,
     results: Vec<Per>,
+    /// The input whose place each result takes.
+    replaces: Vec<Option<usize>>,
     shape: Vec<i64>,
     kind: Kind,
 }
 
+/// What an element is computed from.
+struct Input<'a> {
+    batch: &'a Batch,
+    per: Per,
+}
+
 impl<'a> Pass<'a> {
-    /// Of a call, whose inputs are these tensors.
+    /// Of a call, whose inputs are these batches.
     ///
     /// # Errors
     /// What does not fit.
-    pub fn new(call: &'a PassCall<'a>, tensors: &[&Tensor]) -> Result<Pass<'a>, String> {
+    pub fn new(call: &'a PassCall<'a>, batches: &[&'a Batch]) -> Result<Pass<'a>, String> {
         let (inputs, results) = (codes(&call.input_per)?, codes(&call.result_per)?);
-        if inputs.len() != tensors.len() || inputs.len() > MOST || results.is_empty() || results.len() > MOST {
-            return Err(format!("{} inputs with {} codes, {} results", tensors.len(), inputs.len(), results.len()));
+        if inputs.len() != batches.len() || inputs.len() > MOST || results.is_empty() || results.len() > MOST {
+            return Err(format!("{} inputs with {} codes, {} results", batches.len(), inputs.len(), results.len()));
         }
-        let leading = tensors.iter().zip(&inputs).find(|(_, per)| **per == Per::Element);
+        let leading = batches.iter().zip(&inputs).find(|(_, per)| **per == Per::Element);
         let (leading, _) = leading.ok_or("an input with one number per element expected")?;
         let (shape, kind) = (leading.size(), leading.kind());
         if shape.is_empty() {
@@ -72,30 +86,31 @@ impl<'a> Pass<'a> {
         if by_matrix && shape.len() < 3 {
             return Err(format!("rows and columns need matrices, not a batch of shape {shape:?}"));
         }
-        for (k, (tensor, per)) in tensors.iter().zip(&inputs).enumerate() {
+        for (k, (batch, per)) in batches.iter().zip(&inputs).enumerate() {
             let (kept, dropped) = (shape_of(*per, &shape, true), shape_of(*per, &shape, false));
-            if tensor.size() != kept && tensor.size() != dropped {
+            if batch.size() != kept && batch.size() != dropped {
                 return Err(
                     format!("input {k} is one number per {per:?} of {shape:?}: {dropped:?} expected").to_lowercase()
                 );
             }
-            if tensor.kind() != kind || tensor.device() != leading.device() {
+            if batch.kind() != kind || batch.device() != leading.device() {
                 return Err("inputs of one element type on one device expected; cast first".to_owned());
             }
         }
-        let contiguous = tensors.iter().zip(inputs).map(|(tensor, per)| Ok((tensor.f_contiguous()?, per)));
-        let inputs = contiguous.collect::<Result<Vec<_>, TchError>>().map_err(|error| first_line(&error))?;
-        Ok(Pass { call, inputs, results, shape, kind })
+        let replaces = replaced(call, &inputs, &results)?;
+        let inputs = batches.iter().zip(inputs).map(|(batch, per)| Input { batch, per }).collect();
+        Ok(Pass { call, inputs, results, replaces, shape, kind })
     }
 
-    /// The results, by index.
+    /// The results, by index. Where the call says so, one lies where an input lay, if the input of that index may be
+    /// overwritten and no other is read there; after a failure such an input is in an undefined state.
     ///
     /// # Errors
     /// The pass panics, its expression is not understood, or libtorch fails.
-    pub fn run(&self) -> Result<Vec<Tensor>, String> {
-        match self.inputs[0].0.device() {
-            Device::Cpu if !BY_EXPRESSION.get() => self.run_kernel(InstructionSet::detect()),
-            _ => self.interpret(),
+    pub fn run(&self, may_be_replaced: &[bool]) -> Result<Vec<Batch>, String> {
+        match self.inputs[0].batch.device() {
+            Device::Cpu if !BY_EXPRESSION.get() => self.run_kernel(InstructionSet::detect(), may_be_replaced),
+            _ => Ok(self.interpret()?.into_iter().map(Batch::Stacked).collect()),
         }
     }
 
@@ -104,7 +119,10 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// As [`Pass::run`].
     pub fn interpret(&self) -> Result<Vec<Tensor>, String> {
-        let inputs = self.inputs.iter().map(|(tensor, per)| tensor.f_reshape(shape_of(*per, &self.shape, true)));
+        let inputs = self.inputs.iter().map(|input| {
+            let (stacked, shape) = (input.batch.stacked()?, shape_of(input.per, &self.shape, true));
+            stacked.f_reshape(shape)
+        });
         let inputs = inputs.collect::<Result<Vec<_>, TchError>>().map_err(|error| first_line(&error))?;
         let elements = interpret::pass(&expression(self.call)?, &self.call.numbers, &inputs)?;
         let summed = elements.into_iter().zip(&self.results).map(|(element, per)| {
@@ -125,33 +143,60 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// As [`Pass::run`].
-    pub fn run_kernel(&self, isa: InstructionSet) -> Result<Vec<Tensor>, String> {
+    pub fn run_kernel(&self, isa: InstructionSet, may_be_replaced: &[bool]) -> Result<Vec<Batch>, String> {
         let torch = |error: TchError| first_line(&error);
-        let grid = Grid::of(&self.shape, self.inputs.iter().map(|input| input.1).chain(self.results.iter().copied()));
-        let mut tensors = Vec::with_capacity(self.results.len());
+        let grid = Grid::of(&self.shape, &self.inputs, &self.results);
+        let contiguous = |input: &Input<'_>| input.batch.parts().iter().map(Tensor::f_contiguous).collect();
+        let parts: Vec<Vec<Tensor>> =
+            self.inputs.iter().map(contiguous).collect::<Result<_, TchError>>().map_err(torch)?;
+        let mut batches = Vec::with_capacity(self.results.len());
         let mut sums: Vec<Vec<f64>> = Vec::with_capacity(self.results.len());
-        for per in &self.results {
+        for (per, input) in self.results.iter().zip(&self.replaces) {
             let kept = *per == Per::Element;
             sums.push(vec![0.0; grid.sums(*per)]);
-            let shape: &[i64] = if kept { &self.shape } else { &[0] };
-            tensors.push(Tensor::f_empty(shape, (self.kind, Device::Cpu)).map_err(torch)?);
+            let place =
+                input.filter(|&input| may_be_replaced.get(input) == Some(&true) && self.is_read_once(input, &parts));
+            batches.push(match place.map(|input| &parts[input][..]) {
+                Some([all]) => Batch::Stacked(all.f_view(&self.shape[..]).map_err(torch)?),
+                Some(each) => Batch::apart(each.iter().map(Tensor::shallow_clone).collect()),
+                None => {
+                    let shape: &[i64] = if kept { &self.shape } else { &[0] };
+                    Batch::Stacked(Tensor::f_empty(shape, (self.kind, Device::Cpu)).map_err(torch)?)
+                }
+            });
         }
         let width = self.kind.elt_size_in_bytes();
-        let inputs = self.inputs.iter().map(|(tensor, per)| (tensor.data_ptr() as *mut u8, *per));
-        let results = tensors.iter().zip(&mut sums).zip(&self.results).map(|((tensor, sums), per)| match per {
-            Per::Element => (tensor.data_ptr() as *mut u8, *per),
-            _ => (sums.as_mut_ptr().cast(), *per),
+        let inputs = self.inputs.iter().zip(&parts).map(|(input, parts)| grid.place(parts, input.per, width));
+        let results = batches.iter().zip(&mut sums).zip(&self.results).map(|((batch, sums), per)| match per {
+            Per::Element => grid.place(batch.parts(), *per, width),
+            _ => Place { per: *per, parts: vec![sums.as_mut_ptr().cast()] },
         });
         let places = Places { inputs: inputs.collect(), results: results.collect(), width };
         self.run_blocks(&grid, &places, isa)?;
-        for ((tensor, sums), per) in tensors.iter_mut().zip(&sums).zip(&self.results) {
+        for ((batch, sums), per) in batches.iter_mut().zip(&sums).zip(&self.results) {
             if *per != Per::Element {
-                let wide = Tensor::f_from_slice(&grid.added(*per, sums)).map_err(torch)?;
+                let sums = grid.added(*per, sums);
+                let all = match self.kind {
+                    Kind::Double => Tensor::f_from_slice(&sums),
+                    _ => Tensor::f_from_slice(&sums.iter().map(|&sum| sum as f32).collect::<Vec<f32>>()),
+                };
                 let shape = shape_of(*per, &self.shape, false);
-                *tensor = wide.f_to_kind(self.kind).and_then(|all| all.f_reshape(shape)).map_err(torch)?;
+                *batch = Batch::Stacked(all.and_then(|all| all.f_reshape(shape)).map_err(torch)?);
             }
         }
-        Ok(tensors)
+        Ok(batches)
+    }
+
+    /// Whether no input is read where this one lies, but for one that is the same element by element; `parts` are where each
+    /// lies.
+    fn is_read_once(&self, input: usize, parts: &[Vec<Tensor>]) -> bool {
+        let extents = |parts: &[Tensor]| parts.iter().map(extent).collect::<Vec<Range<usize>>>();
+        let own = extents(&parts[input]);
+        self.inputs.iter().zip(parts).enumerate().filter(|(other, _)| *other != input).all(|(_, (other, parts))| {
+            let its = extents(parts);
+            let apart = own.iter().all(|own| !its.iter().any(|its| overlap(own, its)));
+            apart || (other.per == Per::Element && its == own)
+        })
     }
 
     fn run_blocks(&self, grid: &Grid, places: &Places, isa: InstructionSet) -> Result<(), String> {
@@ -191,7 +236,7 @@ impl<'a> Pass<'a> {
                 first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(text);
             }
         };
-        if grid.elements() < CHUNK / 2 {
+        if grid.elements() < chunks::CHUNK / 2 {
             // Waking the other threads would take longer.
             (0..grid.blocks()).for_each(body);
         } else {
@@ -252,7 +297,9 @@ struct At {
 }
 
 impl Grid {
-    fn of(shape: &[i64], mut all: impl Iterator<Item = Per>) -> Grid {
+    fn of(shape: &[i64], inputs: &[Input<'_>], results: &[Per]) -> Grid {
+        let sums_columns = results.contains(&Per::Column);
+        let mut all = inputs.iter().map(|input| input.per).chain(results.iter().copied());
         let sizes: Vec<usize> = shape.iter().map(|&size| size as usize).collect();
         let (batch, own) = (sizes[0], &sizes[1..]);
         let (matrices, rows, columns) = match own {
@@ -261,8 +308,11 @@ impl Grid {
             }
             own => (batch, 1, own.iter().product()),
         };
-        let wide = if rows == 1 { CHUNK } else { columns.clamp(1, COLUMNS) };
-        Grid { batch, matrices, rows, columns, block: ((CHUNK / wide).max(1), wide) }
+        // Of even width, and a multiple of the kernels' tiles.
+        let most = if sums_columns { COLUMNS } else { chunks::CHUNK };
+        let even = columns.div_ceil(columns.div_ceil(most).max(1)).next_multiple_of(128);
+        let wide = if rows == 1 { BLOCK } else { even.min(columns).max(1) };
+        Grid { batch, matrices, rows, columns, block: ((BLOCK / wide).max(1), wide) }
     }
 
     fn elements(&self) -> usize {
@@ -328,21 +378,52 @@ impl Grid {
         all
     }
 
-    /// The first element of a block, as an index into a tensor of this kind.
-    fn element_at(&self, per: Per, at: &At) -> usize {
-        match per {
-            Per::Element => (at.matrix * self.rows + at.row) * self.columns + at.column,
-            Per::Row => at.matrix * self.rows + at.row,
-            Per::Column => at.matrix * self.columns + at.column,
-            Per::Parameter => at.matrix / (self.matrices / self.batch.max(1)).max(1),
-        }
+    /// Matrices of one parameter.
+    fn own_matrices(&self) -> usize {
+        (self.matrices / self.batch.max(1)).max(1)
     }
+
+    /// Where the parts of a batch that lies so begin: those of each parameter.
+    fn place(&self, parts: &[Tensor], per: Per, width: usize) -> Place {
+        let first = |tensor: &Tensor| tensor.data_ptr() as *mut u8;
+        let parts = match parts {
+            [all] => {
+                let of_one = match per {
+                    Per::Element => self.own_matrices() * self.rows * self.columns,
+                    Per::Row => self.own_matrices() * self.rows,
+                    Per::Column => self.own_matrices() * self.columns,
+                    Per::Parameter => 1,
+                };
+                (0..self.batch).map(|parameter| first(all).wrapping_add(parameter * of_one * width)).collect()
+            }
+            parts => parts.iter().map(first).collect(),
+        };
+        Place { per, parts }
+    }
+
+    /// The first element of a block: its parameter, and an index into what lies so of that.
+    fn element_at(&self, per: Per, at: &At) -> (usize, usize) {
+        let (parameter, matrix) = (at.matrix / self.own_matrices(), at.matrix % self.own_matrices());
+        let index = match per {
+            Per::Element => (matrix * self.rows + at.row) * self.columns + at.column,
+            Per::Row => matrix * self.rows + at.row,
+            Per::Column => matrix * self.columns + at.column,
+            Per::Parameter => 0,
+        };
+        (parameter, index)
+    }
+}
+
+/// Where a batch begins, parameter by parameter; sums, all in one.
+struct Place {
+    per: Per,
+    parts: Vec<*mut u8>,
 }
 
 /// Where tensors and sums begin.
 struct Places {
-    inputs: Vec<(*mut u8, Per)>,
-    results: Vec<(*mut u8, Per)>,
+    inputs: Vec<Place>,
+    results: Vec<Place>,
     /// Bytes of an element.
     width: usize,
 }
@@ -352,20 +433,24 @@ unsafe impl Sync for Places {}
 impl Places {
     fn inputs(&self, grid: &Grid, at: &At) -> [*mut u8; MOST] {
         let mut all = [std::ptr::null_mut(); MOST];
-        for (pointer, (first, per)) in all.iter_mut().zip(&self.inputs) {
-            *pointer = first.wrapping_add(grid.element_at(*per, at) * self.width);
+        for (pointer, place) in all.iter_mut().zip(&self.inputs) {
+            let (parameter, index) = grid.element_at(place.per, at);
+            *pointer = place.parts[parameter].wrapping_add(index * self.width);
         }
         all
     }
 
     fn results(&self, grid: &Grid, at: &At) -> [*mut u8; MOST] {
         let mut all = [std::ptr::null_mut(); MOST];
-        for (pointer, (first, per)) in all.iter_mut().zip(&self.results) {
-            let offset = match per {
-                Per::Element => grid.element_at(*per, at) * self.width,
-                per => grid.sum_at(*per, at) * size_of::<f64>(),
+        for (pointer, place) in all.iter_mut().zip(&self.results) {
+            let (parameter, offset) = match place.per {
+                Per::Element => {
+                    let (parameter, index) = grid.element_at(place.per, at);
+                    (parameter, index * self.width)
+                }
+                per => (0, grid.sum_at(per, at) * size_of::<f64>()),
             };
-            *pointer = first.wrapping_add(offset);
+            *pointer = place.parts[parameter].wrapping_add(offset);
         }
         all
     }
@@ -386,6 +471,26 @@ fn shape_of(per: Per, shape: &[i64], kept: bool) -> Vec<i64> {
 
 fn codes(all: &RSlice<'_, u32>) -> Result<Vec<Per>, String> {
     all.iter().map(|&code| Per::of(code).ok_or_else(|| format!("code {code} is not known here"))).collect()
+}
+
+/// The input whose place each result takes.
+///
+/// # Errors
+/// A list that does not fit the call.
+fn replaced(call: &PassCall<'_>, inputs: &[Per], results: &[Per]) -> Result<Vec<Option<usize>>, String> {
+    let all: Vec<Option<usize>> = call.replaces.iter().map(|&input| (input as usize).checked_sub(1)).collect();
+    if all.is_empty() {
+        return Ok(vec![None; results.len()]);
+    }
+    let both_kept = |(input, per): (&Option<usize>, &Per)| {
+        input.is_none_or(|input| inputs.get(input) == Some(&Per::Element) && *per == Per::Element)
+    };
+    let taken: Vec<usize> = all.iter().flatten().copied().collect();
+    let twice = (1..taken.len()).any(|k| taken[..k].contains(&taken[k]));
+    if twice || all.len() != results.len() || !all.iter().zip(results).all(both_kept) {
+        return Err(format!("results that take the places {taken:?} of inputs, which they cannot"));
+    }
+    Ok(all)
 }
 
 fn first_line(error: &TchError) -> String {

@@ -16,6 +16,7 @@ use super::{
     tests::alone,
     threads,
 };
+use crate::tensor::Batch;
 
 /// One result per way of summing, and one that is kept, from one input per way of lying.
 struct Mixed;
@@ -106,6 +107,7 @@ pub(crate) fn call<'a, P: sdk::Pass>(numbers: &'a [f64], inputs: &'a [u32], resu
         inputs: RSlice::EMPTY,
         input_per: inputs.into(),
         result_per: results.into(),
+        replaces: RSlice::EMPTY,
     }
 }
 
@@ -168,9 +170,25 @@ fn plain(shape: &[i64], kind: Kind) -> (Vec<f64>, [Vec<(f64, f64)>; 3]) {
 
 fn run(shape: &[i64], kind: Kind, isa: InstructionSet) -> Vec<Vec<f64>> {
     let (call, all) = (call::<Mixed>(&NUMBERS, &INPUTS, &RESULTS), inputs(shape, kind));
-    let tensors: Vec<&Tensor> = all.iter().collect();
-    let results = Pass::new(&call, &tensors).unwrap().run_kernel(isa).unwrap();
-    results.iter().map(values).collect()
+    let batches: Vec<Batch> = all.iter().map(stacked).collect();
+    all_values(&Pass::new(&call, &each(&batches)).unwrap().run_kernel(isa, &[]).unwrap())
+}
+
+fn stacked(all: &Tensor) -> Batch {
+    Batch::Stacked(all.shallow_clone())
+}
+
+/// Each in memory of its own.
+fn apart(all: &Tensor) -> Batch {
+    Batch::apart((0..all.size()[0]).map(|index| all.narrow(0, index, 1).copy()).collect())
+}
+
+fn each(batches: &[Batch]) -> Vec<&Batch> {
+    batches.iter().collect()
+}
+
+fn all_values(batches: &[Batch]) -> Vec<Vec<f64>> {
+    batches.iter().map(|batch| values(batch.stacked().unwrap())).collect()
 }
 
 fn bits(results: &[Vec<f64>]) -> Vec<Vec<u64>> {
@@ -253,13 +271,98 @@ fn the_expression_gives_what_the_kernel_gives() {
     for shape in SHAPES {
         for kind in [Kind::Float, Kind::Double] {
             let (call, all) = (call::<Mixed>(&NUMBERS, &INPUTS, &RESULTS), inputs(shape, kind));
-            let tensors: Vec<&Tensor> = all.iter().collect();
-            let pass = Pass::new(&call, &tensors).unwrap();
-            let results = pass.interpret().unwrap();
-            let sizes = |all: &[Tensor]| all.iter().map(Tensor::size).collect::<Vec<_>>();
-            assert_eq!(sizes(&results), sizes(&pass.run_kernel(InstructionSet::detect()).unwrap()));
-            agrees(shape, kind, &results.iter().map(values).collect::<Vec<_>>());
+            for batches in [all.iter().map(stacked).collect::<Vec<_>>(), all.iter().map(apart).collect()] {
+                let pass = Pass::new(&call, &each(&batches)).unwrap();
+                let results = pass.interpret().unwrap();
+                let sizes: Vec<_> = results.iter().map(Tensor::size).collect();
+                let by_kernel = pass.run_kernel(InstructionSet::detect(), &[]).unwrap();
+                assert_eq!(sizes, by_kernel.iter().map(Batch::size).collect::<Vec<_>>());
+                agrees(shape, kind, &results.iter().map(values).collect::<Vec<_>>());
+            }
         }
+    }
+}
+
+/// Tensors that lie apart give the bits that stacked ones give, also where a result takes the place of an input.
+#[test]
+fn where_tensors_lie_changes_no_bit() {
+    let _alone = alone();
+    let replaces = [1, 0, 0, 0];
+    let call = PassCall { replaces: replaces[..].into(), ..call::<Mixed>(&NUMBERS, &INPUTS, &RESULTS) };
+    for shape in SHAPES {
+        for kind in [Kind::Float, Kind::Double] {
+            let all = inputs(shape, kind);
+            let expected = bits(&run(shape, kind, InstructionSet::detect()));
+            let copies: Vec<Batch> = all.iter().map(|tensor| stacked(&tensor.copy())).collect();
+            for (how, batches) in [("stacked", copies), ("apart", all.iter().map(apart).collect())] {
+                for may in [false, true] {
+                    let results = Pass::new(&call, &each(&batches)).unwrap().run(&[may]).unwrap();
+                    assert!(bits(&all_values(&results)) == expected, "{shape:?} {kind:?} {how} {may}");
+                    let places = |batch: &Batch| batch.parts().iter().map(Tensor::data_ptr).collect::<Vec<_>>();
+                    let in_place = places(&results[0]) == places(&batches[0]);
+                    assert!(in_place == may || shape.contains(&0), "{shape:?} {how}");
+                    let changed = bits(&all_values(&batches[..1])) != bits(&[values(&all[0])]);
+                    assert!(may || !changed, "{shape:?} {how}");
+                    assert!(bits(&all_values(&batches[1..])) == bits(&all[1..].iter().map(values).collect::<Vec<_>>()));
+                }
+            }
+        }
+    }
+}
+
+/// What another input still reads is not written over, unless it is read element by element.
+#[test]
+fn an_input_that_is_read_twice_is_replaced_only_where_that_does_no_harm() {
+    let _alone = alone();
+    let replaces = [1, 0, 0, 0];
+    let call = PassCall { replaces: replaces[..].into(), ..call::<Mixed>(&NUMBERS, &INPUTS, &RESULTS) };
+    let all = inputs(&[1, 40, 300], Kind::Float);
+    let x = all[0].copy();
+    let [row, column] = [x.narrow(2, 0, 1).reshape([1, 40]), x.narrow(1, 39, 1).reshape([1, 300])];
+    let cases = [
+        (x.shallow_clone(), all[2].shallow_clone(), all[3].shallow_clone(), true),
+        (all[1].shallow_clone(), row, column, false),
+    ];
+    for (g, row, column, in_place) in cases {
+        let batches: Vec<Batch> = [&x, &g, &row, &column, &all[4]].into_iter().map(stacked).collect();
+        let expected = Pass::new(&call, &each(&batches)).unwrap().run(&[]).unwrap();
+        let expected = bits(&all_values(&expected));
+        let before = x.copy();
+        let results = Pass::new(&call, &each(&batches)).unwrap().run(&[true]).unwrap();
+        assert_eq!(results[0].parts()[0].data_ptr() == x.data_ptr(), in_place);
+        assert!(bits(&all_values(&results)) == expected);
+        x.shallow_clone().copy_(&before);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_taken_is_refused() {
+    let batches =
+        [stacked(&Tensor::ones([2, 3, 4], tch::kind::FLOAT_CPU)), stacked(&Tensor::ones([2], tch::kind::FLOAT_CPU))];
+    let (inputs, results) = ([0, 3], [0, 3]);
+    for replaces in [&[1][..], &[3, 0], &[2, 0], &[0, 1], &[1, 1]] {
+        let call = PassCall { replaces: replaces.into(), ..call::<Two>(&[], &inputs, &results) };
+        let text = Pass::new(&call, &each(&batches)).map(|_| ()).unwrap_err();
+        assert!(text.contains("take the places"), "{replaces:?}: {text}");
+    }
+}
+
+/// The two of them.
+struct Two;
+
+#[derive(Record)]
+struct Pair<T> {
+    x: T,
+    y: T,
+}
+
+impl sdk::Pass for Two {
+    type Numbers<T: Copy> = sdk::Nothing<T>;
+    type Inputs<T: Copy> = Pair<T>;
+    type Results<T: Copy> = Pair<T>;
+
+    fn each<L: Lane>(_: sdk::Nothing<Scalar<L>>) -> impl Fn(Pair<L>) -> Pair<L> {
+        |pair| pair
     }
 }
 
@@ -269,8 +372,8 @@ fn a_sum_that_f32_would_lose_is_kept() {
     let _alone = alone();
     let call = call::<Same>(&[], &[0], &[3]);
     let x = Tensor::from_slice(&[1e8f32, 1.0, -1e8, 0.5]).reshape([1, 4]);
-    let sum = Pass::new(&call, &[&x]).unwrap().run().unwrap();
-    assert_eq!(values(&sum[0]), [1.5]);
+    let sum = Pass::new(&call, &[&stacked(&x)]).unwrap().run(&[]).unwrap();
+    assert_eq!(all_values(&sum)[0], [1.5]);
 }
 
 /// The elements themselves.
@@ -286,6 +389,19 @@ impl sdk::Pass for Same {
     }
 }
 
+/// The elements times the number.
+pub(crate) struct Scaled;
+
+impl sdk::Pass for Scaled {
+    type Numbers<T: Copy> = One<T>;
+    type Inputs<T: Copy> = One<T>;
+    type Results<T: Copy> = One<T>;
+
+    fn each<L: Lane>(n: One<Scalar<L>>) -> impl Fn(One<L>) -> One<L> {
+        move |One { x }| One { x: x * n.x }
+    }
+}
+
 /// Where nothing asks for rows or columns, a parameter may have any number of dimensions, or none.
 #[test]
 fn vectors_and_single_numbers_have_sums_too() {
@@ -293,10 +409,10 @@ fn vectors_and_single_numbers_have_sums_too() {
     for (shape, each) in [(vec![3], 1), (vec![2, 5], 5), (vec![2, 70_001], 70_001), (vec![2, 3, 4, 5], 60)] {
         let x = numbers(&shape, 3, Kind::Double);
         let call = call::<Same>(&[], &[0], &[3]);
-        let sum = Pass::new(&call, &[&x]).unwrap().run().unwrap();
+        let sum = Pass::new(&call, &[&stacked(&x)]).unwrap().run(&[]).unwrap();
         assert_eq!(sum[0].size(), shape[..1]);
         let expected: Vec<f64> = values(&x).chunks(each).map(|one| one.iter().sum()).collect();
-        for (got, expected) in values(&sum[0]).into_iter().zip(expected) {
+        for (got, expected) in all_values(&sum)[0].iter().zip(expected) {
             assert!((got - expected).abs() < 1e-9, "{shape:?}: {got}, not {expected}");
         }
     }
@@ -320,7 +436,8 @@ fn what_does_not_fit_is_refused() {
     let x = float(&[2, 3, 4]);
     let refused = |inputs: &[u32], results: &[u32], tensors: &[&Tensor]| {
         let call = call::<Mixed>(&NUMBERS, inputs, results);
-        Pass::new(&call, tensors).map(|_| ()).unwrap_err()
+        let batches: Vec<Batch> = tensors.iter().map(|tensor| stacked(tensor)).collect();
+        Pass::new(&call, &each(&batches)).map(|_| ()).unwrap_err()
     };
     let table: [(&[u32], &[u32], &[&Tensor], &str); 9] = [
         (&[3], &[0], &[&float(&[2])], "an input with one number per element expected"),
@@ -349,7 +466,8 @@ fn a_pass_that_panics_is_an_error_with_its_text() {
     let call = call::<Panics>(&[], &[0], &[0]);
     for shape in [[1, 8], [4, 200_000]] {
         let x = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        assert_eq!(Pass::new(&call, &[&x]).unwrap().run().unwrap_err(), "panicked: not this one");
+        let run = Pass::new(&call, &[&stacked(&x)]).unwrap().run(&[]);
+        assert_eq!(run.map(|_| ()).unwrap_err(), "panicked: not this one");
     }
 }
 

@@ -7,17 +7,21 @@
 use std::{
     cell::RefCell,
     marker::PhantomData,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use sdk::abi::host_tables::Handle;
 use tch::{NoGradGuard, Tensor};
 
-use super::trace::Trace;
+use super::{Batch, memory::overlap, trace::Trace};
 use crate::fault::{Exit, Fault};
 
 /// Low bits of a handle: 1 + the position within the call. The rest is the generation.
 const POSITION_BITS: u32 = 24;
+
+/// What is wrong with a handle that names nothing.
+const STALE: &str = "stale tensor handle: its call is over, or a pass put a result in its place";
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
@@ -29,7 +33,9 @@ thread_local! {
 /// One plugin call under way.
 pub(super) struct Call {
     generation: u64,
-    tensors: Vec<Option<Tensor>>,
+    tensors: Vec<Option<Batch>>,
+    /// Memory that the plugin sees and cannot change.
+    lent: Vec<Range<usize>>,
     pub(super) trace: Option<Trace>,
 }
 
@@ -40,12 +46,12 @@ impl Call {
         let live = handle >> POSITION_BITS == self.generation
             && position > 0
             && self.tensors.get(position - 1).is_some_and(Option::is_some);
-        if live { Ok(position - 1) } else { Err("stale tensor handle".to_owned()) }
+        if live { Ok(position - 1) } else { Err(STALE.to_owned()) }
     }
 
-    /// The tensor at a position that [`Call::position`] gave.
-    pub(super) fn tensor(&self, position: usize) -> Result<&Tensor, String> {
-        self.tensors.get(position).and_then(Option::as_ref).ok_or_else(|| "stale tensor handle".to_owned())
+    /// What is at a position that [`Call::position`] gave.
+    pub(super) fn at(&self, position: usize) -> Result<&Batch, String> {
+        self.tensors.get(position).and_then(Option::as_ref).ok_or_else(|| STALE.to_owned())
     }
 
     /// Whether `n` more tensors can be named.
@@ -58,9 +64,31 @@ impl Call {
     }
 
     /// Names a tensor for the rest of the call.
-    pub(super) fn insert(&mut self, tensor: Tensor) -> Handle {
+    pub(super) fn insert(&mut self, tensor: Batch) -> Handle {
         self.tensors.push(Some(tensor));
         self.generation << POSITION_BITS | self.tensors.len() as u64
+    }
+
+    /// Whether what a handle names may be overwritten: nothing in its memory was lent.
+    pub(super) fn may_be_replaced(&self, handle: Handle) -> bool {
+        let named = self.position(handle).and_then(|position| self.at(position));
+        named.is_ok_and(|batch| batch.extents().all(|own| !self.lent.iter().any(|lent| overlap(lent, &own))))
+    }
+
+    /// Positions of all that lies in the memory of one of these handles.
+    pub(super) fn beside(&self, handles: &[Handle]) -> Vec<usize> {
+        let named = handles.iter().filter_map(|&handle| self.position(handle).and_then(|at| self.at(at)).ok());
+        let replaced: Vec<Range<usize>> = named.flat_map(Batch::extents).collect();
+        let lies_there = |batch: &Batch| batch.extents().any(|own| replaced.iter().any(|range| overlap(range, &own)));
+        let all = self.tensors.iter().enumerate();
+        all.filter(|(_, tensor)| tensor.as_ref().is_some_and(lies_there)).map(|(position, _)| position).collect()
+    }
+
+    /// The handles of these positions are stale from now on.
+    pub(super) fn forget(&mut self, positions: &[usize]) {
+        for &position in positions {
+            self.tensors[position] = None;
+        }
     }
 }
 
@@ -101,30 +129,42 @@ impl Scope {
 
     fn open(trace: Option<Trace>) -> Scope {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        CALLS.with_borrow_mut(|calls| calls.push(Call { generation, tensors: Vec::new(), trace }));
+        CALLS.with_borrow_mut(|calls| calls.push(Call { generation, tensors: Vec::new(), lent: Vec::new(), trace }));
         Scope { generation, _no_grad: tch::no_grad_guard(), _this_thread: PhantomData }
     }
 
     /// A handle for a tensor; the plugin sees it, and cannot change it.
     pub fn insert(&self, tensor: Tensor) -> Handle {
-        CALLS.with_borrow_mut(|calls| {
-            calls.iter_mut().find(|call| call.generation == self.generation).map_or(0, |call| call.insert(tensor))
+        self.lend(Batch::Stacked(tensor))
+    }
+
+    /// As [`Scope::insert`], for a batch.
+    pub fn lend(&self, batch: Batch) -> Handle {
+        self.with_own(|call| {
+            call.lent.extend(batch.extents());
+            call.insert(batch)
         })
+    }
+
+    /// As [`Scope::lend`], for a batch that a result may replace where it lies.
+    pub fn give(&self, batch: Batch) -> Handle {
+        self.with_own(|call| call.insert(batch))
+    }
+
+    fn with_own(&self, work: impl FnOnce(&mut Call) -> Handle) -> Handle {
+        CALLS.with_borrow_mut(|calls| calls.iter_mut().find(|call| call.generation == self.generation).map_or(0, work))
     }
 
     /// Another reference to the tensor of a handle.
     pub fn get(&self, handle: Handle) -> Result<Tensor, Fault> {
-        with_call(|call| call.position(handle).and_then(|at| call.tensor(at).map(Tensor::shallow_clone)))
-            .map_err(|text| Fault::new("P090", Exit::Plugin, text))
+        let stacked = |batch: Batch| batch.stacked().map(Tensor::shallow_clone).map_err(|error| error.to_string());
+        self.batch(handle).and_then(|batch| stacked(batch).map_err(|text| Fault::new("P090", Exit::Plugin, text)))
     }
 
-    /// Takes the tensor of a handle out of the call; the handle is stale from then on.
-    pub fn take(&self, handle: Handle) -> Result<Tensor, Fault> {
-        with_call(|call| {
-            let position = call.position(handle)?;
-            call.tensors[position].take().ok_or_else(|| "stale tensor handle".to_owned())
-        })
-        .map_err(|text| Fault::new("P090", Exit::Plugin, text))
+    /// As [`Scope::get`], stacked or not.
+    pub fn batch(&self, handle: Handle) -> Result<Batch, Fault> {
+        with_call(|call| call.position(handle).and_then(|at| call.at(at).map(Batch::shallow_clone)))
+            .map_err(|text| Fault::new("P090", Exit::Plugin, text))
     }
 
     /// What was recorded so far; empty unless the scope is traced.
@@ -154,11 +194,34 @@ mod tests {
         };
         assert!(outer.get(copy).is_err());
         assert_eq!(outer.get(a).unwrap().double_value(&[]), 1.0);
-        assert_eq!(outer.take(a).unwrap().double_value(&[]), 1.0);
-        assert!(outer.take(a).is_err());
         for made_up in [0, 1, u64::MAX, a + 1, a - 1] {
             assert!(outer.get(made_up).is_err(), "{made_up}");
         }
+    }
+
+    #[test]
+    fn what_lies_in_one_memory_is_replaced_together() {
+        let scope = Scope::enter();
+        let tensor = || Tensor::zeros([4], tch::kind::FLOAT_CPU);
+        let (given, lent) = (tensor(), tensor());
+        let apart = Batch::apart(vec![tensor().reshape([1, 4]), given.reshape([1, 4])]);
+        let handles = [
+            scope.give(Batch::Stacked(given.shallow_clone())),
+            scope.give(Batch::Stacked(given.narrow(0, 2, 2))),
+            scope.give(apart),
+            scope.insert(lent.shallow_clone()),
+            scope.give(Batch::Stacked(lent.narrow(0, 0, 1))),
+        ];
+        with_call(|call| {
+            assert_eq!(handles.map(|handle| call.may_be_replaced(handle)), [true, true, true, false, false]);
+            assert_eq!(call.beside(&handles[..1]), [0, 1, 2]);
+            assert_eq!(call.beside(&handles[1..2]), [0, 1, 2]);
+            assert_eq!(call.beside(&handles[3..4]), [3, 4]);
+            call.forget(&[0, 1, 2]);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(handles.map(|handle| scope.get(handle).is_ok()), [false, false, false, true, true]);
     }
 
     #[test]

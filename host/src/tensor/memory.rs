@@ -1,7 +1,26 @@
-//! What becomes of memory that libtorch frees: it stays with the process.
+//! Where tensors lie, and what becomes of memory that libtorch frees: it stays with the process.
 //!
 //! A step of a rule over whole tensors makes and frees tensors as large as the parameters. glibc hands memory of that size
 //! back to the system at once, which then has to clear every page of the next tensor: up to a third of such a step.
+
+use std::ops::Range;
+
+use tch::Tensor;
+
+/// The addresses between a tensor's first and last element.
+pub(crate) fn extent(tensor: &Tensor) -> Range<usize> {
+    let start = tensor.data_ptr() as usize;
+    if tensor.numel() == 0 {
+        return start..start;
+    }
+    let last: i64 = tensor.size().iter().zip(tensor.stride()).map(|(size, stride)| (size - 1) * stride).sum();
+    start..start + (last as usize + 1) * tensor.kind().elt_size_in_bytes()
+}
+
+/// Whether two of them have a byte in common.
+pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
 
 /// Keeps freed memory for what is made next, from here on. The process then holds what it once needed until it ends.
 /// Where the C library is not glibc, nothing changes.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod arena;
+pub mod batch;
 pub mod bytes;
 pub mod device;
 pub mod fingerprint;
@@ -17,5 +18,6 @@ pub mod trace;
 pub mod whole;
 
 pub use arena::Scope;
+pub use batch::Batch;
 pub use fingerprint::matrix_fingerprint;
 pub use whole::{WholeRule, step_whole};

@@ -3,9 +3,7 @@
 
 use std::fmt::Write;
 
-use tch::Tensor;
-
-use super::tables::kind_name;
+use super::{Batch, tables::kind_name};
 
 /// An argument of a table function that is not a tensor.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +32,7 @@ impl Trace {
         operands: &[usize],
         arguments: &[Argument<'_>],
         first: usize,
-        results: &[Tensor],
+        results: &[Batch],
     ) {
         // Writing to a string cannot fail.
         let _ = write!(self.text, "%{first} = {name}");

@@ -6,7 +6,11 @@ use std::{ops::Range, ptr};
 use sdk::abi::{OK, OptimizerCall, OptimizerTable, SlotsTable};
 use tch::{Kind, TchError, Tensor};
 
-use super::{Scope, tables::kind_name};
+use super::{
+    Batch, Scope,
+    memory::{extent, overlap},
+    tables::kind_name,
+};
 use crate::fault::{Exit, Fault};
 
 /// Slots that a rule's state record may have. More are handed over than a rule has, because a record's last slots may
@@ -56,16 +60,61 @@ pub(super) fn step_in(
     g: &Tensor,
     state: &[Option<Tensor>],
 ) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
+    let stacked = |tensor: &Tensor| Batch::Stacked(tensor.shallow_clone());
+    let state: Vec<Option<Batch>> = state.iter().map(|slot| slot.as_ref().map(stacked)).collect();
+    let (x, state) = run(scope, Arguments::Kept, rule, hyper, step, &stacked(x), &stacked(g), &state)?;
+    let one =
+        |batch: Batch| batch.stacked().map(Tensor::shallow_clone).map_err(|error| torch_fault(rule.label, &error));
+    Ok((one(x)?, state.into_iter().map(|slot| slot.map(one).transpose()).collect::<Result<_, _>>()?))
+}
+
+/// As [`step_whole`], of batches that need not be stacked, and what comes back may lie where `x` and the state lay: they are not
+/// to be used again, and on an error they are in an undefined state.
+pub fn step_in_place(
+    rule: &WholeRule<'_>,
+    hyper: &[f64],
+    step: [f64; 3],
+    x: &Batch,
+    g: &Batch,
+    state: &[Option<Batch>],
+) -> Result<(Batch, Vec<Option<Batch>>), Fault> {
+    run(&Scope::enter(), Arguments::Replaced, rule, hyper, step, x, g, state)
+}
+
+/// What a step may do with the memory of parameters and state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arguments {
+    /// Nothing.
+    Kept,
+    /// Put results there.
+    Replaced,
+}
+
+#[allow(clippy::too_many_arguments, reason = "those of a step, and how it is done")]
+fn run(
+    scope: &Scope,
+    arguments: Arguments,
+    rule: &WholeRule<'_>,
+    hyper: &[f64],
+    step: [f64; 3],
+    x: &Batch,
+    g: &Batch,
+    state: &[Option<Batch>],
+) -> Result<(Batch, Vec<Option<Batch>>), Fault> {
     let torch = |error: TchError| torch_fault(rule.label, &error);
     if state.len() > MOST_SLOTS {
         return Err(unfit(rule.label, format!("has more than {MOST_SLOTS} state slots")));
     }
-    let (wide_x, wide_g) = (widened(x).map_err(torch)?, widened(g).map_err(torch)?);
+    let (wide_x, wide_g) = (x.map(widened).map_err(torch)?, g.map(widened).map_err(torch)?);
     let mut handles = [0_u64; MOST_SLOTS];
-    let wide_state = state.iter().map(|slot| slot.as_ref().map(widened).transpose());
-    let wide_state: Vec<Option<Tensor>> = wide_state.collect::<Result<_, TchError>>().map_err(torch)?;
-    for (handle, tensor) in handles.iter_mut().zip(&wide_state) {
-        *handle = tensor.as_ref().map_or(0, |tensor| scope.insert(tensor.shallow_clone()));
+    let wide_state = state.iter().map(|slot| slot.as_ref().map(|slot| slot.map(widened)).transpose());
+    let wide_state: Vec<Option<Batch>> = wide_state.collect::<Result<_, TchError>>().map_err(torch)?;
+    let named = |batch: &Batch| match arguments {
+        Arguments::Kept => scope.lend(batch.shallow_clone()),
+        Arguments::Replaced => scope.give(batch.shallow_clone()),
+    };
+    for (handle, batch) in handles.iter_mut().zip(&wide_state) {
+        *handle = batch.as_ref().map_or(0, named);
     }
     let given = handles;
     let mut new_x = 0_u64;
@@ -74,8 +123,8 @@ pub(super) fn step_in(
         batch: x.size().first().map_or(1, |&batch| batch as usize),
         hyper: hyper.as_ptr(),
         step: step.as_ptr(),
-        x: scope.insert(wide_x.shallow_clone()),
-        g: scope.insert(wide_g.shallow_clone()),
+        x: named(&wide_x),
+        g: scope.lend(wide_g.shallow_clone()),
         state: handles.as_mut_ptr(),
         new_x: &raw mut new_x,
     };
@@ -86,27 +135,29 @@ pub(super) fn step_in(
         return Err((rule.fault)(status, "step"));
     }
 
-    let mut kept = vec![extent(x), extent(g)];
-    kept.extend(state.iter().flatten().map(extent));
-    let fetched = scope.get(new_x).map_err(|_| unfit(rule.label, "returned no parameters"))?;
+    // A slot that was left alone, and is still there.
+    let left_alone = |index: usize| handles[index] == given[index] && scope.batch(given[index]).is_ok();
+    let remains = |index: &usize| arguments == Arguments::Kept || left_alone(*index);
+    let mut kept: Vec<Range<usize>> = g.extents().collect();
+    kept.extend((arguments == Arguments::Kept).then(|| x.extents()).into_iter().flatten());
+    kept.extend((0..state.len()).filter(remains).filter_map(|index| state[index].as_ref()).flat_map(Batch::extents));
+    let fetched = scope.batch(new_x).map_err(|_| unfit(rule.label, "returned no parameters"))?;
     fits(rule.label, "the parameters", &fetched, &wide_x)?;
-    let narrow = fetched.f_to_kind(x.kind()).map_err(torch)?;
-    let new_x = owned(narrow, &mut kept).map_err(torch)?;
+    let new_x = owned(&fetched, x.kind(), &mut kept).map_err(torch)?;
     let mut new_state = Vec::with_capacity(state.len());
     for (index, ((old, wide), handle)) in state.iter().zip(&wide_state).zip(handles).enumerate() {
         let (Some(old), Some(wide)) = (old, wide) else {
             new_state.push(None);
             continue;
         };
-        if handle == given[index] {
+        if left_alone(index) {
             new_state.push(Some(old.shallow_clone()));
             continue;
         }
         let what = format!("state slot {index}");
-        let new = scope.get(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
+        let new = scope.batch(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
         fits(rule.label, &what, &new, wide)?;
-        let narrow = new.f_to_kind(old.kind()).map_err(torch)?;
-        new_state.push(Some(owned(narrow, &mut kept).map_err(torch)?));
+        new_state.push(Some(owned(&new, old.kind(), &mut kept).map_err(torch)?));
     }
     Ok((new_x, new_state))
 }
@@ -117,30 +168,25 @@ fn widened(tensor: &Tensor) -> Result<Tensor, TchError> {
     if tensor.f_kind()? == Kind::BFloat16 { tensor.f_to_kind(Kind::Float) } else { Ok(tensor) }
 }
 
-/// Row-major and in memory that nobody else holds: a rule may return what it was given, or one tensor twice.
-fn owned(tensor: Tensor, kept: &mut Vec<Range<usize>>) -> Result<Tensor, TchError> {
-    let shared = |range: &Range<usize>| kept.iter().any(|other| range.start < other.end && other.start < range.end);
-    let copied = if shared(&extent(&tensor)) { tensor.f_to_dtype(tensor.f_kind()?, false, true)? } else { tensor };
-    let contiguous = copied.f_contiguous()?;
-    kept.push(extent(&contiguous));
-    Ok(contiguous)
+/// In an element type, row-major and in memory that nobody else holds: a rule may return what it was given, or one tensor
+/// twice.
+fn owned(batch: &Batch, kind: Kind, kept: &mut Vec<Range<usize>>) -> Result<Batch, TchError> {
+    batch.map(|tensor| {
+        let tensor = tensor.f_to_kind(kind)?;
+        let own = extent(&tensor);
+        let shared = kept.iter().any(|other| overlap(other, &own));
+        let copied = if shared { tensor.f_to_dtype(kind, false, true)? } else { tensor };
+        let contiguous = copied.f_contiguous()?;
+        kept.push(extent(&contiguous));
+        Ok(contiguous)
+    })
 }
 
-/// The addresses between a tensor's first and last element.
-fn extent(tensor: &Tensor) -> Range<usize> {
-    let start = tensor.data_ptr() as usize;
-    if tensor.numel() == 0 {
-        return start..start;
-    }
-    let last: i64 = tensor.size().iter().zip(tensor.stride()).map(|(size, stride)| (size - 1) * stride).sum();
-    start..start + (last as usize + 1) * tensor.kind().elt_size_in_bytes()
-}
-
-fn fits(label: &str, what: &str, new: &Tensor, old: &Tensor) -> Result<(), Fault> {
+fn fits(label: &str, what: &str, new: &Batch, old: &Batch) -> Result<(), Fault> {
     if new.size() == old.size() && new.kind() == old.kind() && new.device() == old.device() {
         return Ok(());
     }
-    let show = |tensor: &Tensor| format!("{} {:?} on {:?}", kind_name(tensor.kind()), tensor.size(), tensor.device());
+    let show = |batch: &Batch| format!("{} {:?} on {:?}", kind_name(batch.kind()), batch.size(), batch.device());
     Err(unfit(label, format!("returned {what} as {}, not {}", show(new), show(old))))
 }
 

@@ -98,18 +98,17 @@ impl Optimizer for Mars {
             correction2: (1.0 - h.beta2.powf(t)).sqrt(),
             eps: h.eps,
         };
-        state.last_grad = g.0;
         if is_matrix && h.mars_type.is(LION) {
             // Lion has no second moment; what stands in its place is summed and not looked at.
-            let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Parameter };
+            let kept = New { x: Per::Element, last: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Parameter };
             let now = Now { exp_avg_sq: now.size, ..now };
-            let new = Move::<true>::run(numbers, now, kept)?;
-            state.exp_avg = new.exp_avg;
+            let new = Move::<true>::run_in_place(numbers, now, kept)?;
+            (state.exp_avg, state.last_grad) = (new.exp_avg, new.last);
             return Ok(new.x);
         }
-        let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Element };
-        let new = Move::<false>::run(numbers, now, kept)?;
-        (state.exp_avg, state.exp_avg_sq) = (new.exp_avg, new.exp_avg_sq);
+        let kept = New { x: Per::Element, last: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Element };
+        let new = Move::<false>::run_in_place(numbers, now, kept)?;
+        (state.exp_avg, state.exp_avg_sq, state.last_grad) = (new.exp_avg, new.exp_avg_sq, new.last);
         Ok(new.x)
     }
 }
@@ -174,6 +173,7 @@ struct Now<T> {
 #[derive(Record)]
 struct New<T> {
     x: T,
+    last: T,
     exp_avg: T,
     exp_avg_sq: T,
 }
@@ -188,11 +188,11 @@ impl<const IS_LION: bool> Pass for Move<IS_LION> {
             let c = (g + n.change * (g - last)) / size;
             let exp_avg = n.beta1 * exp_avg + (1.0 - n.beta1) * c;
             if IS_LION {
-                return New { x: x * n.keep - n.lr * exp_avg.sign(), exp_avg, exp_avg_sq };
+                return New { x: x * n.keep - n.lr * exp_avg.sign(), last: g, exp_avg, exp_avg_sq };
             }
             let exp_avg_sq = n.beta2 * exp_avg_sq + (1.0 - n.beta2) * (c * c);
             let direction = exp_avg / n.correction1 / (exp_avg_sq.sqrt() / n.correction2 + n.eps);
-            New { x: x * n.keep - n.lr * direction, exp_avg, exp_avg_sq }
+            New { x: x * n.keep - n.lr * direction, last: g, exp_avg, exp_avg_sq }
         }
     }
 }

@@ -111,16 +111,21 @@ impl Optimizer for Ranger {
         };
         let now = Now { x, g, mean, exp_avg: element(state.exp_avg)?, exp_avg_sq: element(state.exp_avg_sq)? };
         let kept = New { x: Per::Element, exp_avg: Per::Element, exp_avg_sq: Per::Element };
-        let new =
-            if adaptive { Fast::<true>::run(numbers, now, kept)? } else { Fast::<false>::run(numbers, now, kept)? };
+        let new = if adaptive {
+            Fast::<true>::run_in_place(numbers, now, kept)?
+        } else {
+            Fast::<false>::run_in_place(numbers, now, kept)?
+        };
         (state.exp_avg, state.exp_avg_sq) = (new.exp_avg.reshape(&shape)?, new.exp_avg_sq.reshape(&shape)?);
         let moved = new.x.reshape(&shape)?;
         if t % h.k.round() != 0.0 {
             return Ok(moved);
         }
         let both = Both { fast: (moved, Per::Element), slow: (state.slow, Per::Element) };
-        state.slow = Pull::run(Share { alpha: h.alpha }, both, Slow { slow: Per::Element })?.slow;
-        Ok(state.slow)
+        let pulled =
+            Pull::run_in_place(Share { alpha: h.alpha }, both, Both { fast: Per::Element, slow: Per::Element })?;
+        state.slow = pulled.slow;
+        Ok(pulled.fast)
     }
 }
 
@@ -186,7 +191,7 @@ impl<const ADAPTIVE: bool> Pass for Fast<ADAPTIVE> {
     }
 }
 
-/// The slow copy, some of the way to the fast weights.
+/// The slow copy, some of the way to the fast weights, which are then the same.
 struct Pull;
 
 #[derive(Record)]
@@ -200,18 +205,16 @@ struct Both<T> {
     slow: T,
 }
 
-#[derive(Record)]
-struct Slow<T> {
-    slow: T,
-}
-
 impl Pass for Pull {
     type Numbers<T: Copy> = Share<T>;
     type Inputs<T: Copy> = Both<T>;
-    type Results<T: Copy> = Slow<T>;
+    type Results<T: Copy> = Both<T>;
 
-    fn each<L: Lane>(n: Share<Scalar<L>>) -> impl Fn(Both<L>) -> Slow<L> {
-        move |Both { fast, slow }| Slow { slow: slow + n.alpha * (fast - slow) }
+    fn each<L: Lane>(n: Share<Scalar<L>>) -> impl Fn(Both<L>) -> Both<L> {
+        move |Both { fast, slow }| {
+            let pulled = slow + n.alpha * (fast - slow);
+            Both { fast: pulled, slow: pulled }
+        }
     }
 }
 

@@ -108,7 +108,7 @@ impl Optimizer for Adafactor {
             scale: (scale, Per::Parameter),
         };
         let numbers = Numbers { keep: 1.0 - h.lr * h.weight_decay, most };
-        Ok(Move::run(numbers, inputs, New { x: Per::Element })?.x)
+        Ok(Move::run_in_place(numbers, inputs, New { x: Per::Element })?.x)
     }
 }
 

@@ -110,12 +110,12 @@ impl Optimizer for AdafactorFairseq {
         let (row, column) = (root.row, root.column);
         let now = Now { x, g, row, column, scale: scale_of_step, decay };
         if h.beta1 == 0.0 {
-            return Ok(Move::run(Nothing::default(), now, New { x: Per::Element })?.x);
+            return Ok(Move::run_in_place(Nothing::default(), now, New { x: Per::Element })?.x);
         }
         let exp_avg = (state.exp_avg, Per::Element);
         let now = NowAveraged { x, g, row, column, scale: scale_of_step, decay, exp_avg };
         let kept = NewAveraged { x: Per::Element, exp_avg: Per::Element };
-        let new = MoveAveraged::run(Numbers { beta1: h.beta1 }, now, kept)?;
+        let new = MoveAveraged::run_in_place(Numbers { beta1: h.beta1 }, now, kept)?;
         state.exp_avg = new.exp_avg;
         Ok(new.x)
     }

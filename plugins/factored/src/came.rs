@@ -102,7 +102,7 @@ impl Optimizer for Came {
             exp_avg: (state.exp_avg, Per::Element),
         };
         let numbers = Numbers { beta1: h.beta1, eps2: h.eps2 };
-        let new = Momentum::run(numbers, now, New { exp_avg: Per::Element, row, column })?;
+        let new = Momentum::run_in_place(numbers, now, New { exp_avg: Per::Element, row, column })?;
         state.exp_avg = new.exp_avg;
         let root = if is_matrix {
             let slots = [&mut state.row_res, &mut state.col_res, &mut state.variance];
@@ -114,7 +114,7 @@ impl Optimizer for Came {
         let inputs =
             Last { x: (x, Per::Element), exp_avg: (new.exp_avg, Per::Element), row: root.row, column: root.column };
         let rates = Rates { lr: h.lr, keep: 1.0 - h.lr * h.weight_decay };
-        Ok(Move::run(rates, inputs, Moved { x: Per::Element })?.x)
+        Ok(Move::run_in_place(rates, inputs, Moved { x: Per::Element })?.x)
     }
 }
 

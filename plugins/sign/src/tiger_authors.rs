@@ -84,7 +84,7 @@ impl Optimizer for TigerAuthors {
             size: (size, per),
         };
         let numbers = Numbers { lr: h.lr, beta: h.beta, decay };
-        let new = Move::run(numbers, now, New { x: Per::Element, exp_avg: Per::Element })?;
+        let new = Move::run_in_place(numbers, now, New { x: Per::Element, exp_avg: Per::Element })?;
         state.exp_avg = new.exp_avg;
         Ok(new.x)
     }

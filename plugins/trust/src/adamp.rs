@@ -127,7 +127,7 @@ impl Optimizer for AdamP {
             xg: sum,
             xp: sum,
         };
-        let new = Direction::run(numbers, now, kept)?;
+        let new = Direction::run_in_place(numbers, now, kept)?;
         (state.exp_avg, state.exp_avg_sq) = (new.exp_avg.reshape(&shape)?, new.exp_avg_sq.reshape(&shape)?);
         let (decay, step_size) = (h.lr * h.weight_decay, h.lr / (1.0 - h.beta1.powf(t)));
         let (along, keep) = if is_matrix {
@@ -144,7 +144,7 @@ impl Optimizer for AdamP {
             (x.0.full(&shape[..1], 0.0)?, x.0.full(&shape[..1], 1.0 - decay)?)
         };
         let last = Last { x, p: (new.p, Per::Element), along: (along, sum), keep: (keep, Per::Parameter) };
-        Move::run(StepSize { step_size }, last, Moved { x: Per::Element })?.x.reshape(&shape)
+        Move::run_in_place(StepSize { step_size }, last, Moved { x: Per::Element })?.x.reshape(&shape)
     }
 }
 

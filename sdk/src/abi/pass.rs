@@ -33,6 +33,10 @@ pub struct PassCall<'a> {
     pub input_per: RSlice<'a, u32>,
     /// What each result is: kept element by element, or summed over rows, columns or parameters.
     pub result_per: RSlice<'a, u32>,
+    /// The input whose place each result takes, as 1 + its index, or 0; both of code 0. Empty where none does. The host may
+    /// write such a result where the input lies; the input's handle, and every other of that memory, is stale after the
+    /// call in any case. Behind what was first published: a host that does not know it keeps all handles.
+    pub replaces: RSlice<'a, u32>,
 }
 
 impl PassCall<'_> {

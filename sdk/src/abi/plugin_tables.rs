@@ -186,8 +186,8 @@ pub struct SlotsTable {
 pub struct PassesTable {
     /// Begins every table.
     pub header: TableHeader,
-    /// From how many elements on a parameter is best stepped by itself, in a batch of one, so that it is not copied into a
-    /// stack. Any thread.
+    /// Elements of a batch up to which it is best for more parameters to be in it; a larger parameter is best stepped by itself.
+    /// Any thread.
     pub alone_from: extern "C" fn() -> u64,
 }
 

@@ -8,8 +8,8 @@
 use core::mem::MaybeUninit;
 
 use super::{
-    Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, held, is_narrow, looks_ahead, now, room,
-    slot_in,
+    AHEAD, Anywhere, CpuLane, Isa, MAX_SLOTS, Storage, TILE, Tile, ahead, copy_in, held, is_narrow, looks_ahead, now,
+    room, slot_in,
 };
 use crate::Record;
 use crate::abi::MeasureCall;
@@ -130,7 +130,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
             (x, g, state)
         };
         if looks_ahead {
-            ahead(g.as_ptr());
+            ahead::<_, TILE>(g.as_ptr(), AHEAD);
         }
         let mut terms = [[MaybeUninit::<S::Lane<ISA>>::uninit(); TILE]; MAX_SLOTS];
         for i in 0..TILE {

@@ -302,9 +302,9 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall, narrow:
                 if !slot.is_null() {
                     *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
                     if looks_ahead && is_narrow(narrow, k) {
-                        ahead(slot.cast::<u16>().add(at));
+                        ahead::<_, TILE>(slot.cast::<u16>().add(at), AHEAD);
                     } else if looks_ahead {
-                        ahead(slot.cast::<S::Held>().add(at));
+                        ahead::<_, TILE>(slot.cast::<S::Held>().add(at), AHEAD);
                     }
                 }
             }
@@ -313,8 +313,8 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall, narrow:
             (x, g, state)
         };
         if looks_ahead {
-            ahead(x.as_ptr());
-            ahead(g.as_ptr());
+            ahead::<_, TILE>(x.as_ptr(), AHEAD);
+            ahead::<_, TILE>(g.as_ptr(), AHEAD);
         }
         let mut new_x = [MaybeUninit::<Anywhere<S::Value>>::uninit(); TILE];
         let mut new_state = [[MaybeUninit::<Anywhere<S::Held>>::uninit(); TILE]; MAX_SLOTS];
@@ -363,15 +363,15 @@ fn looks_ahead() -> bool {
     false
 }
 
-/// Asks for the memory of the tile `AHEAD` elements behind this one. Past the end it is only a hint and never faults.
+/// Asks for the memory of `N` elements, `distance` elements behind these. Past the end it is only a hint and never faults.
 #[inline(always)]
-fn ahead<E>(tile: *const E) {
+fn ahead<E, const N: usize>(tile: *const E, distance: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..TILE * size_of::<E>() / 64 {
+    for line in 0..(N * size_of::<E>()).div_ceil(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing, whatever the address; SSE is part of the target.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(tile.cast::<i8>().wrapping_add(AHEAD * size_of::<E>() + line * 64)) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(tile.cast::<i8>().wrapping_add(distance * size_of::<E>() + line * 64)) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = tile;
+    let _ = (tile, distance);
 }

@@ -13,8 +13,9 @@ use crate::record::values;
 use crate::tensor::Tensor;
 use crate::{Error, Optimizer, Record, Result, state};
 
-/// Elements from which on a parameter is stepped by itself: below it, calls cost more than copies.
-const ALONE_FROM: u64 = 65_536;
+/// Elements from which on a parameter is stepped by itself: fewer do not keep threads busy beside what a call costs, and more
+/// would not be in the cache from one pass to the next.
+const ALONE_FROM: u64 = 1 << 21;
 
 /// The entry of a rule over whole tensors. A host that does not know passes must not run a rule that goes by them: it is
 /// told of another table.

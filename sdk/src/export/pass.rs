@@ -34,11 +34,12 @@ pub(super) fn with_passes<T>(allowed: bool, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Runs a pass at the host.
+/// Runs a pass at the host; `in_place`: results take the place of inputs of their names, where both are kept by element.
 pub fn run<'t, P: Pass>(
     numbers: P::Numbers<f64>,
     inputs: P::Inputs<(Tensor<'t>, Per)>,
     results: P::Results<Per>,
+    in_place: bool,
 ) -> Result<P::Results<Tensor<'t>>> {
     if !ALLOWED.get() {
         return Err(Error::new("pass: for optimizers alone that declare `const BY_PASSES: bool = true`"));
@@ -52,6 +53,13 @@ pub fn run<'t, P: Pass>(
         return Err(Error::new(format!("pass: input `{name}` is not there, such as a slot that is switched off")));
     }
     let result_per: Vec<u32> = values(&results).into_iter().map(|per| per as u32).collect();
+    let replaced = |(name, per): (&&str, &u32)| {
+        let of_name = |(input, at): (&&str, &u32)| input == name && [*per, *at] == [Per::Element as u32; 2];
+        names.iter().zip(&input_per).position(of_name).map_or(0, |input| input as u32 + 1)
+    };
+    let result_names = <P::Results<f64> as Record<f64>>::NAMES;
+    let replaces: Vec<u32> =
+        if in_place { result_names.iter().zip(&result_per).map(replaced).collect() } else { Vec::new() };
     let call = PassCall {
         struct_size: size_of::<PassCall<'_>>(),
         record: record::<P>,
@@ -62,6 +70,7 @@ pub fn run<'t, P: Pass>(
         inputs: RSlice::from_slice(&handles),
         input_per: RSlice::from_slice(&input_per),
         result_per: RSlice::from_slice(&result_per),
+        replaces: RSlice::from_slice(&replaces),
     };
     let tensors = guard::as_panic(|| Tensor::pass::<MOST>(&call))?;
     Ok(P::Results::build(|k| tensors[k]))

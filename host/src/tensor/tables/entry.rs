@@ -11,7 +11,7 @@ use sdk::abi::{FAILED, OK, PANICKED, host_tables::Handle};
 use tch::{TchError, Tensor};
 
 use super::kind_name;
-use crate::tensor::{arena::with_call, trace::Argument};
+use crate::tensor::{Batch, arena::with_call, trace::Argument};
 
 thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
@@ -56,11 +56,15 @@ pub(super) unsafe fn compute<const RESULTS: usize>(
     outs: [Out<Handle>; RESULTS],
     operation: impl FnOnce(&[&Tensor]) -> Result<[Tensor; RESULTS], Refusal>,
 ) -> u32 {
+    let stacked = |batches: &[&Batch]| {
+        let tensors = batches.iter().map(|batch| batch.stacked()).collect::<Result<Vec<_>, _>>()?;
+        Ok(operation(&tensors)?.into_iter().map(Batch::Stacked).collect())
+    };
     // SAFETY: the caller's promise.
-    unsafe { compute_all(name, operands, arguments, &outs, |tensors| Ok(operation(tensors)?.into())) }
+    unsafe { compute_all(name, operands, arguments, &outs, stacked) }
 }
 
-/// As [`compute`], for as many results as there are places, at least one.
+/// As [`compute`], of batches that need not be stacked, for as many results as there are places, at least one.
 ///
 /// # Safety
 /// As [`compute`].
@@ -69,7 +73,7 @@ pub(super) unsafe fn compute_all(
     operands: &[Handle],
     arguments: &[Argument<'_>],
     outs: &[Out<Handle>],
-    operation: impl FnOnce(&[&Tensor]) -> Result<Vec<Tensor>, Refusal>,
+    operation: impl FnOnce(&[&Batch]) -> Result<Vec<Batch>, Refusal>,
 ) -> u32 {
     status(name, || {
         if outs.iter().any(|out| out.is_null()) {
@@ -78,8 +82,8 @@ pub(super) unsafe fn compute_all(
         with_call(|call| {
             let positions = positions(name, operands, |handle| call.position(handle))?;
             let results = {
-                let tensors = positions.iter().map(|&at| call.tensor(at)).collect::<Result<Vec<_>, _>>()?;
-                operation(&tensors).map_err(|refusal| explain(name, &tensors, refusal))?
+                let batches = positions.iter().map(|&at| call.at(at)).collect::<Result<Vec<_>, _>>()?;
+                operation(&batches).map_err(|refusal| explain(name, &batches, refusal))?
             };
             call.has_room(results.len())?;
             let trace = call.trace.take();
@@ -103,18 +107,18 @@ pub(super) fn refused(text: &str) -> u32 {
     FAILED
 }
 
-/// Reads something off one tensor and hands it to `write` if all went well.
+/// Reads something off one batch and hands it to `write` if all went well.
 pub(super) fn read<T>(
     name: &str,
     a: Handle,
-    question: impl FnOnce(&Tensor) -> Result<T, Refusal>,
+    question: impl FnOnce(&Batch) -> Result<T, Refusal>,
     write: impl FnOnce(T),
 ) -> u32 {
     status(name, || {
         with_call(|call| {
             let at = positions(name, &[a], |handle| call.position(handle))?[0];
-            let tensor = call.tensor(at)?;
-            write(question(tensor).map_err(|refusal| explain(name, &[tensor], refusal))?);
+            let batch = call.at(at)?;
+            write(question(batch).map_err(|refusal| explain(name, &[batch], refusal))?);
             Ok(())
         })
     })
@@ -128,10 +132,10 @@ pub(super) unsafe fn read_into<T>(
     name: &str,
     a: Handle,
     out: Out<T>,
-    question: impl FnOnce(&Tensor) -> Result<T, Refusal>,
+    question: impl FnOnce(&Batch) -> Result<T, Refusal>,
 ) -> u32 {
-    let answer = |tensor: &Tensor| {
-        if out.is_null() { Err(Refusal::Text("no place for the result".to_owned())) } else { question(tensor) }
+    let answer = |batch: &Batch| {
+        if out.is_null() { Err(Refusal::Text("no place for the result".to_owned())) } else { question(batch) }
     };
     read(name, a, answer, |value| {
         // SAFETY: not null, as `answer` checked, and valid for a write by this function's contract.
@@ -166,9 +170,9 @@ fn positions(
 }
 
 /// The refusal with the function's name and its operands' types and shapes.
-fn explain(name: &str, operands: &[&Tensor], refusal: Refusal) -> String {
+fn explain(name: &str, operands: &[&Batch], refusal: Refusal) -> String {
     let what: Vec<String> =
-        operands.iter().map(|tensor| format!("{} {:?}", kind_name(tensor.kind()), tensor.size())).collect();
+        operands.iter().map(|batch| format!("{} {:?}", kind_name(batch.kind()), batch.size())).collect();
     let why = match refusal {
         Refusal::Text(text) => text,
         // What follows the first line is a C++ stack.

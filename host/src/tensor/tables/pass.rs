@@ -1,8 +1,11 @@
 //! `pass` of `host.tensor/1`: a plugin's walk over the elements of a batch.
 //! Walks nothing itself; that is `rules`.
 
+use std::{mem::MaybeUninit, ptr};
+
+use abi_stable::std_types::RSlice;
 use sdk::{
-    abi::{PassCall, host_tables::Handle},
+    abi::{OK, PassCall, host_tables::Handle},
     tape,
 };
 
@@ -10,7 +13,7 @@ use super::entry::{Out, Refusal, compute_all, contained, refused};
 use crate::{
     rules::pass::{Pass, expression},
     tensor::{
-        arena::is_traced,
+        arena::{is_traced, with_call},
         trace::Argument::{Integers, Number, Text},
     },
 };
@@ -19,16 +22,30 @@ use crate::{
 /// `call` is null, which is refused, or points to a call whose first field says how long it is; `outs` is null, which is
 /// refused, or has room for as many handles as the call has results.
 pub(super) unsafe extern "C" fn pass(call: *const PassCall<'_>, outs: *mut Handle) -> u32 {
-    // SAFETY: not null where the size is read, which is the first field and there in every version.
-    if call.is_null() || unsafe { call.cast::<usize>().read() } < PassCall::PUBLISHED {
+    // SAFETY: where it is not null, its first field says how long it is.
+    let Some(call) = (unsafe { whole(call) }) else {
         return refused("pass: the call is shorter than it was ever published");
-    }
-    // Nothing was appended since.
-    const { assert!(size_of::<PassCall<'_>>() == PassCall::PUBLISHED) };
-    // SAFETY: as long as that, by the caller's contract.
-    let call = unsafe { &*call };
+    };
+    let call = &call;
     // SAFETY: the caller's contract about `outs`.
     contained("pass", || unsafe { Ok(run(call, outs)) }).unwrap_or_else(|status| status)
+}
+
+/// The call with what its sender did not know yet; none where it is shorter than it ever was.
+///
+/// # Safety
+/// As [`pass`].
+unsafe fn whole<'a>(call: *const PassCall<'a>) -> Option<PassCall<'a>> {
+    // SAFETY: not null where the size is read, which is the first field and there in every version.
+    let size = if call.is_null() { 0 } else { unsafe { call.cast::<usize>().read() } };
+    let known = if size < size_of::<PassCall<'_>>() { PassCall::PUBLISHED } else { size_of::<PassCall<'_>>() };
+    let mut whole = MaybeUninit::<PassCall<'a>>::uninit();
+    // SAFETY: the place of the one field behind `PUBLISHED`; then as many bytes as the sender has.
+    (size >= PassCall::PUBLISHED).then(|| unsafe {
+        (&raw mut (*whole.as_mut_ptr()).replaces).write(RSlice::EMPTY);
+        ptr::copy_nonoverlapping(call.cast::<u8>(), whole.as_mut_ptr().cast::<u8>(), known);
+        whole.assume_init()
+    })
 }
 
 /// # Safety
@@ -46,12 +63,27 @@ unsafe fn run(call: &PassCall<'_>, outs: *mut Handle) -> u32 {
     arguments.extend([Integers(&input_per), Integers(&result_per), Text(&fingerprint)]);
     let places: Vec<Out<Handle>> =
         (0..call.result_per.len()).map(|k| if outs.is_null() { outs } else { outs.wrapping_add(k) }).collect();
+    let replaced = call.replaces.iter().filter_map(|&input| call.inputs.get((input as usize).checked_sub(1)?).copied());
+    let replaced: Vec<Handle> = replaced.collect();
+    let looked_up = with_call(|call_of_plugin| {
+        let may = call.inputs.iter().map(|&input| call_of_plugin.may_be_replaced(input)).collect::<Vec<bool>>();
+        Ok((may, call_of_plugin.beside(&replaced)))
+    });
+    let (may_be_replaced, beside) = looked_up.unwrap_or_default();
     // SAFETY: null, or within what the caller has room for.
-    unsafe {
-        compute_all("pass", &call.inputs, &arguments, &places, |tensors| {
-            Pass::new(call, tensors).and_then(|pass| pass.run()).map_err(Refusal::Text)
+    let status = unsafe {
+        compute_all("pass", &call.inputs, &arguments, &places, |batches| {
+            Pass::new(call, batches).and_then(|pass| pass.run(&may_be_replaced)).map_err(Refusal::Text)
         })
+    };
+    if status == OK {
+        // A call is under way: it was just computed in.
+        let _ = with_call(|call_of_plugin| {
+            call_of_plugin.forget(&beside);
+            Ok(())
+        });
     }
+    status
 }
 
 #[cfg(test)]
@@ -63,8 +95,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        rules::pass_tests::{Same, call},
-        tensor::{Scope, tables::get_table},
+        rules::pass_tests::{Same, Scaled, call},
+        tensor::{Batch, Scope, tables::get_table},
     };
 
     fn last_error() -> String {
@@ -84,6 +116,51 @@ mod tests {
             let result = scope.get(out).unwrap();
             assert_eq!(Vec::<f64>::try_from(result.reshape([-1])).unwrap(), expected);
         }
+    }
+
+    /// A result lies where the input did that it replaces, whose handle is stale then; what was lent is left as it is.
+    #[test]
+    fn a_result_takes_the_place_of_an_input() {
+        for lent in [false, true] {
+            let scope = Scope::enter();
+            let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0]).reshape([2, 2]);
+            let batch = Batch::Stacked(x.shallow_clone());
+            let inputs = [if lent { scope.lend(batch) } else { scope.give(batch) }];
+            let view = scope.give(Batch::Stacked(x.narrow(1, 0, 1)));
+            let (numbers, mut out) = ([10.0], 0);
+            let call = PassCall {
+                inputs: inputs[..].into(),
+                replaces: [1][..].into(),
+                ..call::<Scaled>(&numbers, &[0], &[0])
+            };
+            // SAFETY: a whole call, and room for its one result.
+            assert_eq!(unsafe { pass(&raw const call, &raw mut out) }, OK);
+            let result = scope.get(out).unwrap();
+            assert_eq!(Vec::<f64>::try_from(result.reshape([-1])).unwrap(), [10.0, 20.0, 30.0, 40.0]);
+            assert_eq!(result.data_ptr() == x.data_ptr(), !lent);
+            assert_eq!(x.double_value(&[0, 0]), if lent { 1.0 } else { 10.0 });
+            let stale = [inputs[0], view].map(|handle| scope.get(handle).unwrap_err().message);
+            assert!(stale.iter().all(|text| text.contains("a pass put a result in its place")), "{stale:?}");
+        }
+    }
+
+    /// A plugin that knows no such results sends a shorter call, behind which nothing is read.
+    #[test]
+    fn a_call_as_it_was_first_published_is_understood() {
+        let scope = Scope::enter();
+        let inputs = [scope.give(Batch::Stacked(Tensor::ones([1, 3], tch::kind::DOUBLE_CPU)))];
+        let (codes, mut out) = ([0], 0);
+        let whole = PassCall { inputs: inputs[..].into(), ..call::<Same>(&[], &codes, &codes) };
+        let mut bytes = vec![0u64; PassCall::PUBLISHED / 8];
+        // SAFETY: as many bytes as the call has at least, and as there is room for.
+        unsafe {
+            ptr::copy_nonoverlapping((&raw const whole).cast::<u8>(), bytes.as_mut_ptr().cast(), PassCall::PUBLISHED)
+        };
+        bytes[0] = PassCall::PUBLISHED as u64;
+        // SAFETY: a call of the size that it says, and room for its one result.
+        assert_eq!(unsafe { pass(bytes.as_ptr().cast(), &raw mut out) }, OK);
+        assert!(scope.get(inputs[0]).is_ok());
+        assert_eq!(scope.get(out).unwrap().double_value(&[0, 2]), 1.0);
     }
 
     #[test]

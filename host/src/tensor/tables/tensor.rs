@@ -6,10 +6,11 @@ use sdk::abi::{TableHeader, TensorTable, host_tables::Handle};
 use tch::{Device, TchError, Tensor};
 
 use super::{
-    entry::{Out, Refusal, compute, read, read_into},
+    entry::{Out, Refusal, compute, compute_all, read, read_into},
     pass::pass,
 };
 use crate::tensor::{
+    Batch,
     slots::{kind_code, kind_of_code},
     trace::Argument::{Integer, Integers, Number},
 };
@@ -84,8 +85,8 @@ extern "C" fn device(a: Handle, out: *mut u32) -> u32 {
 extern "C" fn item(a: Handle, out: *mut f64) -> u32 {
     // SAFETY: as in `dtype`.
     unsafe {
-        read_into("item", a, out, |t| match t.numel() {
-            1 => Ok(t.f_double_value(&[])?),
+        read_into("item", a, out, |t| match t.stacked()?.numel() {
+            1 => Ok(t.stacked()?.f_double_value(&[])?),
             n => Err(Refusal::Text(format!("one element expected, not {n}"))),
         })
     }
@@ -108,7 +109,7 @@ extern "C" fn copy(a: Handle, out: *mut Handle) -> u32 {
 extern "C" fn reshape(a: Handle, shape: RSlice<'_, i64>, out: *mut Handle) -> u32 {
     let shape = shape.as_slice();
     // SAFETY: as in `dtype`.
-    unsafe { compute("reshape", &[a], &[Integers(shape)], [out], |t| Ok([t[0].f_reshape(shape)?])) }
+    unsafe { compute_all("reshape", &[a], &[Integers(shape)], &[out], |t| Ok(vec![t[0].reshaped(shape)?])) }
 }
 
 extern "C" fn transpose(a: Handle, dim0: i64, dim1: i64, out: *mut Handle) -> u32 {
@@ -156,8 +157,8 @@ extern "C" fn full(shape: RSlice<'_, i64>, value: f64, like: Handle, out: *mut H
     let shape = shape.as_slice();
     // SAFETY: as in `dtype`.
     unsafe {
-        compute("full", &[like], &[Integers(shape), Number(value)], [out], |t| {
-            Ok([Tensor::f_full(shape, value, (t[0].f_kind()?, t[0].device()))?])
+        compute_all("full", &[like], &[Integers(shape), Number(value)], &[out], |t| {
+            Ok(vec![Batch::Stacked(Tensor::f_full(shape, value, (t[0].kind(), t[0].device()))?)])
         })
     }
 }
@@ -165,7 +166,9 @@ extern "C" fn full(shape: RSlice<'_, i64>, value: f64, like: Handle, out: *mut H
 extern "C" fn eye(n: i64, like: Handle, out: *mut Handle) -> u32 {
     // SAFETY: as in `dtype`.
     unsafe {
-        compute("eye", &[like], &[Integer(n)], [out], |t| Ok([Tensor::f_eye(n, (t[0].f_kind()?, t[0].device()))?]))
+        compute_all("eye", &[like], &[Integer(n)], &[out], |t| {
+            Ok(vec![Batch::Stacked(Tensor::f_eye(n, (t[0].kind(), t[0].device()))?)])
+        })
     }
 }
 

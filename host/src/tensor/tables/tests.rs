@@ -265,7 +265,7 @@ fn a_handle_of_an_earlier_call_is_stale() {
     scope.insert(Tensor::from(1.0));
     scope.insert(Tensor::from(1.0));
     assert_eq!((t.neg)(old, &mut 0), FAILED);
-    assert_eq!(error(), "neg: stale tensor handle");
+    assert!(error().starts_with("neg: stale tensor handle"));
 }
 
 #[test]
