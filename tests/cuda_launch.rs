@@ -7,7 +7,7 @@ mod support;
 use std::{collections::BTreeSet, fmt::Write, fs, process::Command};
 
 use host::rules::{
-    Memory, Pass, Rule, Target,
+    Memory, Pass, Rule, Target, Touched,
     cuda::{
         Item, nvrtc, rows,
         source::{self, EMULATION, Shape, Storage},
@@ -102,6 +102,7 @@ fn targets<'a>(case: &'a Case, tensors: &'a [Tensors], memory: &'a [f64], t: f64
         step: [t, tensors.x.numel() as f64, 0.7],
         memory,
         expression: &case.nodes,
+        touched: Touched::ALL,
     };
     tensors.iter().map(target).collect()
 }

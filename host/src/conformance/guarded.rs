@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::hosted::{element, pass, trouble};
 use crate::{
     registry::Loaded,
-    rules::{Rule, Target, kernel::slot_kind},
+    rules::{Rule, Target, Touched, kernel::slot_kind},
 };
 
 /// Elements of a guard on either side.
@@ -82,6 +82,7 @@ pub fn writes_outside(loaded: &Arc<Loaded>, hyper: &[f64], shape: &[i64], way: W
         step: [1.0, x.inside.numel() as f64, 1.0],
         memory: &memory,
         expression: &expression,
+        touched: Touched::ALL,
     };
     pass(way)?.run(&rule, &[target]).map_err(|fault| trouble(&fault))?;
     if !g.whole.equal(&before) {

@@ -21,7 +21,7 @@ use crate::{
     fault::{Exit, Fault, Faults},
     model::Parameter,
     registry::{self, Catalogue, Loaded},
-    rules::{Memory, Pass, Rule, Target},
+    rules::{Memory, Pass, Rule, Target, Touched},
     tensor::{
         Batch,
         whole::{self, WholeRule},
@@ -45,7 +45,7 @@ pub(super) struct Planned {
 
 /// How a group's optimizer is run.
 pub(super) enum How {
-    Elementwise { rule: Rule, expression: Vec<Node>, evaluation: Option<Vec<Node>> },
+    Elementwise { rule: Rule, expression: Vec<Node>, touched: Touched, evaluation: Option<Vec<Node>> },
     Whole,
 }
 
@@ -275,6 +275,7 @@ impl Optim {
                         step,
                         memory: &[],
                         expression,
+                        touched: Touched::ALL,
                     }
                 })
                 .collect();
@@ -482,7 +483,7 @@ impl Members<'_> {
     /// With the numbers that the rule keeps, a list per member.
     pub(super) fn targets<'t>(&'t self, numbers: &'t [Vec<f64>]) -> Vec<Target<'t>> {
         let target = |(&(group, member), memory): (&(usize, usize), &'t Vec<f64>)| {
-            let How::Elementwise { expression, .. } = &self.groups[group].how else { return None };
+            let How::Elementwise { expression, touched, .. } = &self.groups[group].how else { return None };
             let (g, one) = (self.grads[member].as_ref()?, &self.parameters[member]);
             Some(Target {
                 name: &one.name,
@@ -493,6 +494,7 @@ impl Members<'_> {
                 step: one.next_step(self.grad_norm),
                 memory,
                 expression,
+                touched: *touched,
             })
         };
         self.members.iter().zip(numbers).filter_map(target).collect()
@@ -524,7 +526,8 @@ fn how(group: &Group) -> Result<How, Fault> {
         return Ok(How::Whole);
     };
     let evaluation = loaded.record_evaluation(hyper)?;
-    Ok(How::Elementwise { rule, expression, evaluation })
+    let touched = Touched::of(&expression);
+    Ok(How::Elementwise { rule, expression, touched, evaluation })
 }
 
 /// Two parameters in one memory would be stepped twice, from two threads.

@@ -25,6 +25,7 @@ use super::{
     chunks::{self, Chunk},
     cuda::{Cuda, Item},
     interpret, threads,
+    touched::Touched,
 };
 use crate::{
     fault::{Exit, Fault},
@@ -121,6 +122,8 @@ pub struct Target<'a> {
     pub memory: &'a [f64],
     /// The rule as it was recorded for these hyper-parameters, for all devices but the CPU.
     pub expression: &'a [Node],
+    /// What its stages touch: that of the expression, or [`Touched::ALL`]. The kernels of the CPU are not shown more.
+    pub touched: Touched,
 }
 
 /// One tensor as the worker threads see it.
@@ -458,16 +461,23 @@ fn row(rule: &Rule, target: &Target<'_>, g: &Tensor, step: Numbers, work: Work) 
         (Work::Measure | Work::PrepareForEval, ..) => return absent(work.stage()),
     };
     let Some(kernel) = kernel else { return absent(&format!("{} with state in bf16", work.stage())) };
+    let Touched { measured, measures_x, updated } = target.touched;
+    let (touches_x, slots) = match work {
+        Work::Measure => (measures_x, measured),
+        Work::Update => (true, updated),
+        Work::PrepareForEval => (true, u64::MAX),
+    };
+    let data = |tensor: &Tensor| tensor.data_ptr() as *mut u8;
     let mut state = [null_mut(); MAX_SLOTS];
-    for (pointer, slot) in state.iter_mut().zip(target.state) {
-        if let Some(slot) = slot {
-            *pointer = slot.data_ptr() as *mut u8;
+    for (place, (pointer, slot)) in state.iter_mut().zip(target.state).enumerate() {
+        if let Some(slot) = slot.as_ref().filter(|_| slots >> place & 1 != 0) {
+            *pointer = data(slot);
         }
     }
-    let data = |tensor: &Tensor| tensor.data_ptr() as *mut u8;
     Ok(Row {
         kernel,
-        x: data(target.x),
+        // There must be something there, also where nobody looks at it.
+        x: data(if touches_x { target.x } else { g }),
         g: data(g),
         state,
         bytes,

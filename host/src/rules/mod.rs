@@ -14,6 +14,7 @@ pub mod interpret;
 pub mod kernel;
 pub mod norm;
 pub mod pass;
+pub mod touched;
 
 #[cfg(test)]
 pub(crate) mod pass_tests;
@@ -22,3 +23,4 @@ mod tests;
 
 pub use instruction_set::InstructionSet;
 pub use kernel::{Memory, Pass, Rule, Target};
+pub use touched::Touched;

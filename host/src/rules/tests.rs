@@ -14,7 +14,7 @@ use sdk::{
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{InstructionSet, Pass, Rule, Target, interpret, kernel::state_kind, threads};
+use super::{InstructionSet, Pass, Rule, Target, Touched, interpret, kernel::state_kind, threads};
 use crate::fault::{Exit, Fault};
 
 /// The number of threads is the process's, so tests that set it take turns.
@@ -224,6 +224,7 @@ impl Case {
             step: [t, x.numel() as f64, 2.5],
             memory: &[],
             expression,
+            touched: Touched::of(expression),
         };
         self.0.iter().map(target).collect()
     }

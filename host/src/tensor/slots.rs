@@ -2,7 +2,7 @@
 //! Owns no state: who keeps it, keyed by parameter, is `optim`.
 
 use sdk::{NUMBER, SQUARE, abi::SlotDescriptor};
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// The code of an element type at the boundary: 0 f32, 1 f64, 2 bf16.
 pub fn kind_code(kind: Kind) -> Result<u32, String> {
@@ -61,10 +61,16 @@ pub fn initial_slot(slot: &SlotDescriptor, x: &Tensor, kind: Kind) -> Result<Ten
     match slot.start {
         0 => Tensor::f_zeros(&shape, (kind, x.device())),
         1 => Tensor::f_full(&shape, slot.fill, (kind, x.device())),
-        2 if slot.shape_kind == 0 => x.f_detach().and_then(|x| x.f_to_dtype(kind, false, true)),
+        2 if slot.shape_kind == 0 => x.f_detach().and_then(|x| without_denormals(&x.f_to_dtype(kind, false, true)?)),
         other => return Err(format!("state slot `{}` starts as {other}, which does not fit it", slot.name)),
     }
     .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+/// As a kernel stores state: what only hands a slot on may then leave it as it is.
+fn without_denormals(x: &Tensor) -> Result<Tensor, TchError> {
+    let smallest = if x.f_kind()? == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+    x.f_masked_fill(&x.f_abs()?.f_lt(smallest)?, 0.0)
 }
 
 #[cfg(test)]
@@ -96,6 +102,9 @@ mod tests {
         assert_eq!(start(slot(4, 1, 0.5)).unwrap(), Tensor::full([2, 2, 2], 0.5, (Kind::Float, Device::Cpu)));
         assert_eq!(start(slot(5, 0, 0.0)).unwrap().size(), [2]);
         assert_eq!(start(slot(0, 2, 0.0)).unwrap(), x.to_kind(Kind::Float));
+        let small = Tensor::from_slice(&[1e-40f32, -1e-40, 2e-38, -0.5]).reshape([1, 4]);
+        let kept = Tensor::from_slice(&[0f32, 0.0, 2e-38, -0.5]).reshape([1, 4]);
+        assert_eq!(initial_slot(&slot(0, 2, 0.0), &small, Kind::Float).unwrap(), kept);
         assert!(start(slot(1, 2, 0.0)).is_err());
         assert!(start(slot(0, 3, 0.0)).is_err());
     }

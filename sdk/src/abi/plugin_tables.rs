@@ -69,7 +69,8 @@ pub struct KernelCall {
     pub x: *mut (),
     /// The gradient, read only.
     pub g: *const (),
-    /// Slot by index in the state record, read and written; null where a slot is switched off.
+    /// Slot by index in the state record, read and written; null where a slot is switched off, or where the expression only hands
+    /// it on.
     pub state: *const *mut (),
 }
 
@@ -125,11 +126,11 @@ pub struct MeasureCall {
     pub step: *const f64,
     /// Elements in the chunk.
     pub n: usize,
-    /// The parameter, read only.
+    /// The parameter, read only; the gradient's memory may stand for it where the expression of no sum reads it.
     pub x: *const (),
     /// The gradient, read only.
     pub g: *const (),
-    /// Slots as in [`KernelCall::state`], read only.
+    /// Slots as in [`KernelCall::state`], read only; null where the expression of no sum reads one.
     pub state: *const *const (),
     /// Where the sums go: `[blocks(n), sums]`.
     pub rows: *mut f64,

@@ -123,6 +123,11 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
                 let slot = *call.state.add(k);
                 if !slot.is_null() {
                     *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
+                    if looks_ahead && is_narrow(narrow, k) {
+                        ahead::<_, TILE>(slot.cast::<u16>().add(at), AHEAD);
+                    } else if looks_ahead {
+                        ahead::<_, TILE>(slot.cast::<S::Held>().add(at), AHEAD);
+                    }
                 }
             }
             let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
@@ -130,6 +135,7 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
             (x, g, state)
         };
         if looks_ahead {
+            ahead::<_, TILE>(x.as_ptr(), AHEAD);
             ahead::<_, TILE>(g.as_ptr(), AHEAD);
         }
         let mut terms = [[MaybeUninit::<S::Lane<ISA>>::uninit(); TILE]; MAX_SLOTS];

@@ -347,8 +347,8 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall, narrow:
 }
 
 /// Whether asking for memory ahead of its use makes a kernel faster. On Intel's processors it does, by a third for AdamW;
-/// on AMD's it costs a tenth, and what the hardware foresees is enough. The reducing pass asks for the gradient alone, which
-/// every such rule reads.
+/// on AMD's it costs a tenth, and what the hardware foresees is enough. A host does not hand over slots that the reducing pass
+/// does not read.
 fn looks_ahead() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
