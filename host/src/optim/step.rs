@@ -7,7 +7,7 @@ use std::{
 };
 
 use sdk::tape::Node;
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::{
     clip,
@@ -293,8 +293,8 @@ impl Optim {
         self.parameters.iter().filter(elsewhere).map(|one| one.name.as_str()).collect()
     }
 
-    /// Parameters of one group, shape, element type and step count are one batch; of a rule that goes by passes, so many as
-    /// keep the threads busy.
+    /// Parameters of one group, shape, element type and step count are one batch, which grows to so many elements as [`room`]
+    /// says.
     fn step_whole(
         &mut self,
         params: &[Parameter],
@@ -306,7 +306,6 @@ impl Optim {
             let planned = &self.groups[index];
             let How::Whole = planned.how else { continue };
             let loaded = planned.group.loaded.clone();
-            let most = loaded.alone_from().unwrap_or(u64::MAX);
             let mut batches: Vec<(BatchKey, Vec<usize>)> = Vec::new();
             for &member in &planned.group.members {
                 if grads[member].is_none() {
@@ -314,6 +313,7 @@ impl Optim {
                 }
                 let x = &params[member].tensor;
                 let key = (x.size(), x.kind(), x.device(), self.parameters[member].count);
+                let most = room(&loaded, x.device());
                 let has_room = |members: &[usize]| x.numel() as u64 * (members.len() as u64 + 1) <= most;
                 match batches.iter_mut().find(|(known, members)| *known == key && has_room(members)) {
                     Some((_, members)) => members.push(member),
@@ -429,6 +429,13 @@ impl Optim {
     pub fn state_bytes(&self) -> u64 {
         self.parameters.iter().map(|one| one.state.bytes()).sum()
     }
+}
+
+/// Elements of a batch. Of a rule that goes by passes, what it says. Others have their batches copied into stacks: that pays where
+/// a product of matrices is short, and on a card, which has many of them at once.
+fn room(loaded: &Loaded, device: Device) -> u64 {
+    const SHORT: u64 = 1 << 18;
+    loaded.alone_from().unwrap_or(if device == Device::Cpu { SHORT } else { u64::MAX })
 }
 
 /// One tensor of a batch that a step gave, where it has memory of its own and is to be held instead of `old`; else `old` holds
