@@ -373,8 +373,10 @@ fn labels_that_go_by_passes_step_in_place() {
 /// With others in a batch or by itself: that may not change a bit.
 #[test]
 fn in_a_stack_or_alone_is_one_step() {
-    for label in BY_PASSES {
-        let settings = settings(label, &[]);
+    let all: Vec<&str> = BY_PASSES.into_iter().chain(["soap", "shampoo"]).collect();
+    for (label, format) in all.iter().flat_map(|label| [(*label, StateFormat::F32), (*label, StateFormat::Bf16)]) {
+        let mut settings = settings(label, &[]);
+        settings.state_format = format;
         let mut together = matrices(&[9, 5], &[1, 2, 3]);
         let mut optim = planned(&settings, &together);
         let mut alone: Vec<Vec<Parameter>> = [1, 2, 3].iter().map(|&seed| matrices(&[9, 5], &[seed])).collect();
@@ -395,11 +397,12 @@ fn in_a_stack_or_alone_is_one_step() {
     }
 }
 
-/// What comes back from a parameter stepped alone takes its place: other handles must not stay behind.
+/// What comes back for a parameter takes its place, where it is not written there: other handles must not stay behind.
 #[test]
 fn handles_to_a_parameter_see_its_step() {
-    for label in BY_PASSES {
-        let mut params = matrices(&[300, 300], &[1, 2]);
+    // muon's step comes back in memory of its own, alone and for two small ones stacked.
+    for (label, size) in BY_PASSES.iter().map(|label| (*label, 300)).chain([("muon", 600), ("muon", 20)]) {
+        let mut params = matrices(&[size, size], &[1, 2]);
         let mut optim = planned(&settings(label, &[]), &params);
         let (handles, before) = (params.iter().map(Parameter::handle).collect::<Vec<_>>(), parameter_bits(&params));
         for number in 1..4 {

@@ -63,7 +63,7 @@ pub trait Optimizer: 'static {
     type State<T: Copy>: Record<T>;
 
     /// Whether [`update`](Optimizer::update) calls a [`Pass`](crate::Pass). A host that has none then refuses the label, and
-    /// large parameters come one by one instead of stacked: passes gain nothing by the copy.
+    /// parameters come in batches that are not stacked before a tensor operation asks for that: passes gain nothing by the copy.
     const BY_PASSES: bool = false;
 
     /// Schema of the hyper-parameters.
@@ -89,7 +89,7 @@ pub trait Optimizer: 'static {
     /// switched off is a tensor that is not there: to use it is an error.
     ///
     /// # Errors
-    /// Why the step cannot be done; then nothing has changed.
+    /// Why the step cannot be done; then nothing has changed, but for what a pass put in its place.
     fn update<'t>(
         h: &Self::Hyper<f64>,
         step: TensorStep,

@@ -314,7 +314,9 @@ impl Optim {
                 let x = &params[member].tensor;
                 let key = (x.size(), x.kind(), x.device(), self.parameters[member].count);
                 let most = room(&loaded, x.device());
-                let has_room = |members: &[usize]| x.numel() as u64 * (members.len() as u64 + 1) <= most;
+                let has_room = |members: &[usize]| {
+                    members.len() < MEMBERS && x.numel() as u64 * (members.len() as u64 + 1) <= most
+                };
                 match batches.iter_mut().find(|(known, members)| *known == key && has_room(members)) {
                     Some((_, members)) => members.push(member),
                     None => batches.push((key, vec![member])),
@@ -431,6 +433,9 @@ impl Optim {
     }
 }
 
+/// Most parameters in a batch: what is done for each of them is nothing beside the step then.
+const MEMBERS: usize = 64;
+
 /// Elements of a batch. Of a rule that goes by passes, what it says. Others have their batches copied into stacks: that pays where
 /// a product of matrices is short, and on a card, which has many of them at once.
 fn room(loaded: &Loaded, device: Device) -> u64 {
@@ -443,7 +448,7 @@ fn room(loaded: &Loaded, device: Device) -> u64 {
 fn taken_over(new: &Batch, index: usize, old: &Tensor) -> Result<Option<Tensor>, TchError> {
     let has_own = matches!(new, Batch::Apart(..)) || new.size()[0] == 1;
     let new = new.member(index)?;
-    if new.data_ptr() == old.data_ptr() {
+    if new.data_ptr() == old.data_ptr() && new.stride() == old.stride() {
         return Ok(None);
     }
     if has_own {

@@ -151,11 +151,16 @@ impl<'a> Pass<'a> {
             self.inputs.iter().map(contiguous).collect::<Result<_, TchError>>().map_err(torch)?;
         let mut batches = Vec::with_capacity(self.results.len());
         let mut sums: Vec<Vec<f64>> = Vec::with_capacity(self.results.len());
+        let mut taken: Vec<usize> = Vec::new();
         for (per, input) in self.results.iter().zip(&self.replaces) {
             let kept = *per == Per::Element;
             sums.push(vec![0.0; grid.sums(*per)]);
-            let place =
-                input.filter(|&input| may_be_replaced.get(input) == Some(&true) && self.is_read_once(input, &parts));
+            let place = input.filter(|&input| {
+                // Two inputs may be one tensor, where there is room for one result.
+                let is_free = taken.iter().all(|other| lie_apart(&parts[*other], &parts[input]));
+                is_free && may_be_replaced.get(input) == Some(&true) && self.is_read_once(input, &parts)
+            });
+            taken.extend(place);
             batches.push(match place.map(|input| &parts[input][..]) {
                 Some([all]) => Batch::Stacked(all.f_view(&self.shape[..]).map_err(torch)?),
                 Some(each) => Batch::apart(each.iter().map(Tensor::shallow_clone).collect()),
@@ -190,12 +195,10 @@ impl<'a> Pass<'a> {
     /// Whether no input is read where this one lies, but for one that is the same element by element; `parts` are where each
     /// lies.
     fn is_read_once(&self, input: usize, parts: &[Vec<Tensor>]) -> bool {
-        let extents = |parts: &[Tensor]| parts.iter().map(extent).collect::<Vec<Range<usize>>>();
-        let own = extents(&parts[input]);
+        let own = &parts[input];
         self.inputs.iter().zip(parts).enumerate().filter(|(other, _)| *other != input).all(|(_, (other, parts))| {
-            let its = extents(parts);
-            let apart = own.iter().all(|own| !its.iter().any(|its| overlap(own, its)));
-            apart || (other.per == Per::Element && its == own)
+            let is_same = || extents(parts) == extents(own);
+            lie_apart(own, parts) || (other.per == Per::Element && is_same())
         })
     }
 
@@ -471,6 +474,16 @@ fn shape_of(per: Per, shape: &[i64], kept: bool) -> Vec<i64> {
 
 fn codes(all: &RSlice<'_, u32>) -> Result<Vec<Per>, String> {
     all.iter().map(|&code| Per::of(code).ok_or_else(|| format!("code {code} is not known here"))).collect()
+}
+
+fn extents(parts: &[Tensor]) -> Vec<Range<usize>> {
+    parts.iter().map(extent).collect()
+}
+
+/// Whether no byte is of both.
+fn lie_apart(a: &[Tensor], b: &[Tensor]) -> bool {
+    let b = extents(b);
+    extents(a).iter().all(|a| !b.iter().any(|b| overlap(a, b)))
 }
 
 /// The input whose place each result takes.

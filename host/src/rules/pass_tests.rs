@@ -60,7 +60,7 @@ impl sdk::Pass for Mixed {
 }
 
 /// Panics when it runs.
-struct Panics;
+pub(crate) struct Panics;
 
 impl sdk::Pass for Panics {
     type Numbers<T: Copy> = sdk::Nothing<T>;
@@ -340,10 +340,39 @@ fn a_place_that_cannot_be_taken_is_refused() {
     let batches =
         [stacked(&Tensor::ones([2, 3, 4], tch::kind::FLOAT_CPU)), stacked(&Tensor::ones([2], tch::kind::FLOAT_CPU))];
     let (inputs, results) = ([0, 3], [0, 3]);
-    for replaces in [&[1][..], &[3, 0], &[2, 0], &[0, 1], &[1, 1]] {
+    for replaces in [&[1][..], &[3, 0], &[2, 0], &[0, 1]] {
         let call = PassCall { replaces: replaces.into(), ..call::<Two>(&[], &inputs, &results) };
         let text = Pass::new(&call, &each(&batches)).map(|_| ()).unwrap_err();
         assert!(text.contains("take the places"), "{replaces:?}: {text}");
+    }
+    let (inputs, twice) = ([0, 0], [1, 1]);
+    let call = PassCall { replaces: twice[..].into(), ..call::<Two>(&[], &inputs, &inputs) };
+    let text = Pass::new(&call, &[&batches[0]; 2]).map(|_| ()).unwrap_err();
+    assert!(text.contains("take the places"), "{text}");
+}
+
+/// Where two inputs are one tensor there is room for one result.
+#[test]
+fn two_results_are_never_in_one_place() {
+    let _alone = alone();
+    let (inputs, replaces) = ([0, 0], [1, 2]);
+    let x = Tensor::arange(6, tch::kind::FLOAT_CPU).reshape([1, 2, 3]);
+    let call = PassCall { replaces: replaces[..].into(), ..call::<Opposites>(&[], &inputs, &inputs) };
+    let results = Pass::new(&call, &[&stacked(&x), &stacked(&x)]).unwrap().run(&[true; 2]).unwrap();
+    let [plus, minus] = [&all_values(&results)[0], &all_values(&results)[1]];
+    assert_eq!((plus, minus), (&vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &vec![0.0, -1.0, -2.0, -3.0, -4.0, -5.0]));
+}
+
+/// x and −y.
+struct Opposites;
+
+impl sdk::Pass for Opposites {
+    type Numbers<T: Copy> = sdk::Nothing<T>;
+    type Inputs<T: Copy> = Pair<T>;
+    type Results<T: Copy> = Pair<T>;
+
+    fn each<L: Lane>(_: sdk::Nothing<Scalar<L>>) -> impl Fn(Pair<L>) -> Pair<L> {
+        |Pair { x, y }| Pair { x, y: -y }
     }
 }
 

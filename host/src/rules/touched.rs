@@ -1,5 +1,6 @@
 //! Which operands of a rule over elements its stages touch, read off its recorded expression.
-//! What a stage leaves as it is and does not look at need not pass through its kernel.
+//! What a stage leaves as it is and does not look at need not pass through its kernel. A denormal there stays one, where a card or
+//! the expression would store a zero; none is there at the start.
 
 use sdk::tape::{Node, Op};
 

@@ -75,13 +75,29 @@ impl Call {
         named.is_ok_and(|batch| batch.extents().all(|own| !self.lent.iter().any(|lent| overlap(lent, &own))))
     }
 
-    /// Positions of all that lies in the memory of one of these handles.
+    /// Positions of all that lies in the memory of one of these handles, or in that of what does: a batch and its stack are
+    /// replaced together.
     pub(super) fn beside(&self, handles: &[Handle]) -> Vec<usize> {
-        let named = handles.iter().filter_map(|&handle| self.position(handle).and_then(|at| self.at(at)).ok());
-        let replaced: Vec<Range<usize>> = named.flat_map(Batch::extents).collect();
-        let lies_there = |batch: &Batch| batch.extents().any(|own| replaced.iter().any(|range| overlap(range, &own)));
-        let all = self.tensors.iter().enumerate();
-        all.filter(|(_, tensor)| tensor.as_ref().is_some_and(lies_there)).map(|(position, _)| position).collect()
+        let mut found: Vec<usize> = handles.iter().filter_map(|&handle| self.position(handle).ok()).collect();
+        let extents = |positions: &[usize]| {
+            let named = positions.iter().filter_map(|&position| self.at(position).ok());
+            named.flat_map(Batch::extents).collect::<Vec<Range<usize>>>()
+        };
+        loop {
+            let replaced = extents(&found);
+            let lies_there =
+                |batch: &Batch| batch.extents().any(|own| replaced.iter().any(|range| overlap(range, &own)));
+            let more = self
+                .tensors
+                .iter()
+                .enumerate()
+                .filter(|(position, tensor)| !found.contains(position) && tensor.as_ref().is_some_and(lies_there));
+            let more: Vec<usize> = more.map(|(position, _)| position).collect();
+            if more.is_empty() {
+                return found;
+            }
+            found.extend(more);
+        }
     }
 
     /// The handles of these positions are stale from now on.
@@ -215,9 +231,14 @@ mod tests {
         with_call(|call| {
             assert_eq!(handles.map(|handle| call.may_be_replaced(handle)), [true, true, true, false, false]);
             assert_eq!(call.beside(&handles[..1]), [0, 1, 2]);
-            assert_eq!(call.beside(&handles[1..2]), [0, 1, 2]);
+            assert_eq!(call.beside(&handles[1..2]), [1, 0, 2]);
             assert_eq!(call.beside(&handles[3..4]), [3, 4]);
-            call.forget(&[0, 1, 2]);
+            // A view of the stack that was made of the batch.
+            let stack = call.at(2)?.stacked().unwrap().narrow(1, 0, 1);
+            let view = call.insert(Batch::Stacked(stack));
+            assert_eq!(call.beside(&handles[..1]), [0, 1, 2, 5]);
+            call.forget(&[0, 1, 2, 5]);
+            assert!(call.position(view).is_err());
             Ok(())
         })
         .unwrap();

@@ -137,13 +137,17 @@ fn run(
 
     // A slot that was left alone, and is still there.
     let left_alone = |index: usize| handles[index] == given[index] && scope.batch(given[index]).is_ok();
-    let remains = |index: &usize| arguments == Arguments::Kept || left_alone(*index);
-    let mut kept: Vec<Range<usize>> = g.extents().collect();
-    kept.extend((arguments == Arguments::Kept).then(|| x.extents()).into_iter().flatten());
-    kept.extend((0..state.len()).filter(remains).filter_map(|index| state[index].as_ref()).flat_map(Batch::extents));
+    // A result may lie where what it replaces lay, and nowhere else that something does.
+    let of = |batch: &Batch, place: Option<Place>| batch.extents().map(|range| (range, place)).collect::<Vec<_>>();
+    let replaced = |place: Place| (arguments == Arguments::Replaced).then_some(place);
+    let mut kept = of(g, None);
+    kept.extend(of(x, replaced(Place::X)));
+    for (index, slot) in state.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?))) {
+        kept.extend(of(slot, replaced(Place::Slot(index)).filter(|_| !left_alone(index))));
+    }
     let fetched = scope.batch(new_x).map_err(|_| unfit(rule.label, "returned no parameters"))?;
     fits(rule.label, "the parameters", &fetched, &wide_x)?;
-    let new_x = owned(&fetched, x.kind(), &mut kept).map_err(torch)?;
+    let new_x = owned(&fetched, x.kind(), Place::X, &mut kept).map_err(torch)?;
     let mut new_state = Vec::with_capacity(state.len());
     for (index, ((old, wide), handle)) in state.iter().zip(&wide_state).zip(handles).enumerate() {
         let (Some(old), Some(wide)) = (old, wide) else {
@@ -157,7 +161,7 @@ fn run(
         let what = format!("state slot {index}");
         let new = scope.batch(handle).map_err(|_| unfit(rule.label, format!("returned no {what}")))?;
         fits(rule.label, &what, &new, wide)?;
-        new_state.push(Some(owned(&new, old.kind(), &mut kept).map_err(torch)?));
+        new_state.push(Some(owned(&new, old.kind(), Place::Slot(index), &mut kept).map_err(torch)?));
     }
     Ok((new_x, new_state))
 }
@@ -168,16 +172,28 @@ fn widened(tensor: &Tensor) -> Result<Tensor, TchError> {
     if tensor.f_kind()? == Kind::BFloat16 { tensor.f_to_kind(Kind::Float) } else { Ok(tensor) }
 }
 
-/// In an element type, row-major and in memory that nobody else holds: a rule may return what it was given, or one tensor
-/// twice.
-fn owned(batch: &Batch, kind: Kind, kept: &mut Vec<Range<usize>>) -> Result<Batch, TchError> {
+/// What a result replaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    X,
+    Slot(usize),
+}
+
+/// What came back for a place: in an element type, row-major and in memory that nobody else holds. A rule may return what it was
+/// given, or one tensor twice. `kept` is memory that is held, with the place that may be held there instead.
+fn owned(
+    batch: &Batch,
+    kind: Kind,
+    place: Place,
+    kept: &mut Vec<(Range<usize>, Option<Place>)>,
+) -> Result<Batch, TchError> {
     batch.map(|tensor| {
         let tensor = tensor.f_to_kind(kind)?;
         let own = extent(&tensor);
-        let shared = kept.iter().any(|other| overlap(other, &own));
+        let shared = kept.iter().any(|(other, replaced)| *replaced != Some(place) && overlap(other, &own));
         let copied = if shared { tensor.f_to_dtype(kind, false, true)? } else { tensor };
         let contiguous = copied.f_contiguous()?;
-        kept.push(extent(&contiguous));
+        kept.push((extent(&contiguous), None));
         Ok(contiguous)
     })
 }
@@ -260,6 +276,15 @@ mod tests {
                     assert_eq!((t.add_scaled)(call.x, call.g, -lr, call.new_x), OK);
                     *state.add(1) = *call.new_x;
                 }
+                // What was x becomes state, or the state x.
+                8 => {
+                    assert_eq!((t.add_scaled)(call.x, call.g, -lr, call.new_x), OK);
+                    *state.add(1) = call.x;
+                }
+                9 => {
+                    assert_eq!((t.add)(old, call.g, state.add(1)), OK);
+                    *call.new_x = old;
+                }
                 how => {
                     assert_eq!((t.add)(old, call.g, state.add(1)), OK);
                     let m = if how == 7 { old } else { *state.add(1) };
@@ -322,6 +347,33 @@ mod tests {
             let _ = (g.fill_(7.0), new_x.fill_(8.0));
             assert_eq!(values(new_state[1].as_ref().unwrap()), before);
             assert_eq!(values(&x), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        }
+    }
+
+    /// In place too: nothing comes back where something else lay, whose own values may yet be copied there.
+    #[test]
+    fn a_result_lies_in_its_own_place_or_in_none() {
+        for (how, batch) in [4.0, 6.0, 7.0, 8.0, 9.0].into_iter().flat_map(|how| [(how, 1), (how, 2)]) {
+            let (x, g, state) = case(Kind::Double);
+            let apart = |one: &Tensor| {
+                let each: Vec<Tensor> = (0..batch).map(|k| (one + f64::from(k)).squeeze_dim(0)).collect();
+                Batch::of(&each.iter().collect::<Vec<_>>()).unwrap()
+            };
+            let (x, g, slot) = (apart(&x), apart(&g), apart(state[1].as_ref().unwrap()));
+            let [old_x, old_g] = [&x, &g].map(|batch| batch.stacked().unwrap().copy());
+            let old_state = vec![None, Some(slot.stacked().unwrap().copy())];
+            let (hyper, step) = ([0.5, how], [1.0, 6.0, 0.0]);
+            let (expected_x, expected) = step_whole(&rule(), &hyper, step, &old_x, &old_g, &old_state).unwrap();
+            let state = [None, Some(slot)];
+            let (new_x, new_state) = step_in_place(&rule(), &hyper, step, &x, &g, &state).unwrap();
+            let (slot, new_slot) = (state[1].as_ref().unwrap(), new_state[1].as_ref().unwrap());
+            assert_eq!(values(new_x.stacked().unwrap()), values(&expected_x), "{how} {batch}");
+            assert_eq!(values(new_slot.stacked().unwrap()), values(expected[1].as_ref().unwrap()), "{how} {batch}");
+            let lies_in = |batch: &Batch, other: &Batch| {
+                batch.parts().iter().any(|own| other.parts().iter().any(|its| overlap(&extent(own), &extent(its))))
+            };
+            let wrong = [(&new_x, slot), (&new_x, &g), (&new_x, new_slot), (new_slot, &x), (new_slot, &g)];
+            assert_eq!(wrong.map(|(batch, other)| lies_in(batch, other)), [false; 5], "{how} {batch}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tables that the host offers. Functions return a status; the text of a failure is fetched on the same thread with
 //! [`CoreTable::take_error`]. Tensors are handles: a number with a generation, so a stale one is an error. Handles that
-//! a function returns live until the plugin's call ends. Nothing is changed in place. One thread at a time: the one
-//! that entered the plugin.
+//! a function returns live until the plugin's call ends. Nothing is changed in place, but for what a pass
+//! replaces ([`PassCall::replaces`]). One thread at a time: the one that entered the plugin.
 
 use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 
@@ -114,7 +114,7 @@ pub struct TensorTable {
     pub matmul: Binary,
     /// beta · c + alpha · (a @ b), batched over one leading dimension.
     pub add_matmul: extern "C" fn(c: Handle, a: Handle, b: Handle, beta: f64, alpha: f64, out: *mut Handle) -> u32,
-    /// New tensors from the elements of the inputs, in one pass over memory. `outs` has room for as many handles as
+    /// Tensors from the elements of the inputs, in one pass over memory: new ones, or in the place of inputs. `outs` has room for as many handles as
     /// there are results.
     ///
     /// The first input of code 0 says the shape, `[batch, …, r, c]`; others have it too, or `[batch, …, r]` for code 1,

@@ -62,7 +62,8 @@ pub struct PassBlock {
     /// Elements from one row to the next.
     pub stride: usize,
     /// Where each input begins in this block, by its code: at the first element, the first row's number, the first
-    /// column's, or the parameter's. Read only.
+    /// column's, or the parameter's. Read only; but a kept result may lie where an input of code 0 does, so that of an element
+    /// all inputs are to be read before a result is written.
     pub inputs: *const *const (),
     /// As [`PassCall::input_per`].
     pub input_per: *const u32,

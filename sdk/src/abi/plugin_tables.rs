@@ -69,8 +69,8 @@ pub struct KernelCall {
     pub x: *mut (),
     /// The gradient, read only.
     pub g: *const (),
-    /// Slot by index in the state record, read and written; null where a slot is switched off, or where the expression only hands
-    /// it on.
+    /// Slot by index in the state record, read and written; null where a slot is switched off, or where the update neither reads
+    /// nor changes it.
     pub state: *const *mut (),
 }
 
@@ -210,7 +210,7 @@ pub struct OptimizerCall {
     pub g: u64,
     /// Slots by index in the state record, `[batch, …]`; 0 where a slot is switched off. Replaced by the new handles.
     pub state: *mut u64,
-    /// Where the new parameters' handle is written. On a failure nothing is taken over.
+    /// Where the new parameters' handle is written. On a failure nothing is taken over, but for what a pass put in its place.
     pub new_x: *mut u64,
 }
 

@@ -32,7 +32,8 @@ const COLUMN: u32 = Per::Column as u32;
 /// # Safety
 /// `block` upholds what [`PassBlock`] says, for this storage format: as many numbers, inputs and results as the pass has;
 /// inputs and results reach as far as rows, columns and stride say; results are written by nobody else and inputs by
-/// nobody during the call; places for sums are aligned.
+/// nobody during the call; a kept result lies apart from all inputs, or is where an input of elements is; places for sums are
+/// aligned.
 pub unsafe fn pass<P: Pass, S: Storage>(block: &PassBlock) {
     let run: unsafe fn(&PassBlock) = match Isa::of(block.isa) {
         #[cfg(target_arch = "x86_64")]

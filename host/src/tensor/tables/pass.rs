@@ -5,7 +5,7 @@ use std::{mem::MaybeUninit, ptr};
 
 use abi_stable::std_types::RSlice;
 use sdk::{
-    abi::{OK, PassCall, host_tables::Handle},
+    abi::{PassCall, host_tables::Handle},
     tape,
 };
 
@@ -76,13 +76,11 @@ unsafe fn run(call: &PassCall<'_>, outs: *mut Handle) -> u32 {
             Pass::new(call, batches).and_then(|pass| pass.run(&may_be_replaced)).map_err(Refusal::Text)
         })
     };
-    if status == OK {
-        // A call is under way: it was just computed in.
-        let _ = with_call(|call_of_plugin| {
-            call_of_plugin.forget(&beside);
-            Ok(())
-        });
-    }
+    // Also after a failure, which may have come when some of it was written. Without a call under way nothing was.
+    let _ = with_call(|call_of_plugin| {
+        call_of_plugin.forget(&beside);
+        Ok(())
+    });
     status
 }
 
@@ -95,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        rules::pass_tests::{Same, Scaled, call},
+        rules::pass_tests::{Panics, Same, Scaled, call},
         tensor::{Batch, Scope, tables::get_table},
     };
 
@@ -144,21 +142,33 @@ mod tests {
         }
     }
 
+    /// What a kernel that failed may have written to is not to be named either.
+    #[test]
+    fn after_a_failure_the_input_is_gone() {
+        let scope = Scope::enter();
+        let inputs = [scope.give(Batch::Stacked(Tensor::ones([1, 3], tch::kind::DOUBLE_CPU)))];
+        let (replaces, mut out) = ([1], 0);
+        let call =
+            PassCall { inputs: inputs[..].into(), replaces: replaces[..].into(), ..call::<Panics>(&[], &[0], &[0]) };
+        // SAFETY: a whole call, and room for its one result.
+        assert_ne!(unsafe { pass(&raw const call, &raw mut out) }, OK);
+        assert!(scope.get(inputs[0]).is_err());
+    }
+
     /// A plugin that knows no such results sends a shorter call, behind which nothing is read.
     #[test]
     fn a_call_as_it_was_first_published_is_understood() {
         let scope = Scope::enter();
         let inputs = [scope.give(Batch::Stacked(Tensor::ones([1, 3], tch::kind::DOUBLE_CPU)))];
-        let (codes, mut out) = ([0], 0);
-        let whole = PassCall { inputs: inputs[..].into(), ..call::<Same>(&[], &codes, &codes) };
-        let mut bytes = vec![0u64; PassCall::PUBLISHED / 8];
-        // SAFETY: as many bytes as the call has at least, and as there is room for.
-        unsafe {
-            ptr::copy_nonoverlapping((&raw const whole).cast::<u8>(), bytes.as_mut_ptr().cast(), PassCall::PUBLISHED)
+        let (replaces, mut out) = ([1], 0);
+        let call = PassCall {
+            struct_size: PassCall::PUBLISHED,
+            inputs: inputs[..].into(),
+            replaces: replaces[..].into(),
+            ..call::<Same>(&[], &[0], &[0])
         };
-        bytes[0] = PassCall::PUBLISHED as u64;
-        // SAFETY: a call of the size that it says, and room for its one result.
-        assert_eq!(unsafe { pass(bytes.as_ptr().cast(), &raw mut out) }, OK);
+        // SAFETY: a call of at least the size that it says, and room for its one result.
+        assert_eq!(unsafe { pass(&raw const call, &raw mut out) }, OK);
         assert!(scope.get(inputs[0]).is_ok());
         assert_eq!(scope.get(out).unwrap().double_value(&[0, 2]), 1.0);
     }
