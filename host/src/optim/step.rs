@@ -23,8 +23,8 @@ use crate::{
     registry::{self, Catalogue, Loaded},
     rules::{Memory, Pass, Rule, Target, Touched},
     tensor::{
-        Batch,
-        whole::{self, WholeRule},
+        Batch, Scope,
+        whole::{self, Arguments, WholeRule},
     },
 };
 
@@ -367,7 +367,9 @@ impl Optim {
             });
             let state = state.collect::<Result<Vec<_>, TchError>>().map_err(torch)?;
             let step = self.parameters[members[0]].next_step(grad_norm);
-            let (new_x, new_state) = whole::step_in_place(&rule, hyper, step, &x, &g, &state).map_err(named)?;
+            let (new_x, new_state) =
+                whole::step_whole(&Scope::enter(), Arguments::Replaced, &rule, hyper, step, &x, &g, &state)
+                    .map_err(named)?;
             for (index, &member) in members.iter().enumerate() {
                 let taken = |new: &Batch, old: &Tensor| taken_over(new, index, old).map_err(torch);
                 if let Some(new) = taken(&new_x, &params[member].tensor)? {

@@ -152,7 +152,7 @@ impl Loaded {
         if let Table::Optimizer(table, ..) = self.table { Some(table) } else { None }
     }
 
-    /// Elements from which on a parameter is stepped by itself; none where parameters of one shape are always stacked.
+    /// Elements of a batch up to which more parameters join it; none where the rule does not go by passes.
     pub fn alone_from(&self) -> Option<u64> {
         if let Table::Optimizer(_, _, Some(passes)) = self.table { Some((passes.alone_from)()) } else { None }
     }

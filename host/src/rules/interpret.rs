@@ -9,7 +9,10 @@ use sdk::tape::{self, Node, Op};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::kernel::{Target, state_kind};
-use crate::fault::{Exit, Fault};
+use crate::{
+    fault::{Exit, Fault},
+    tensor::slots::without_denormals,
+};
 
 /// One step of one tensor; `numbers` are those of the step, with sums and memory.
 ///
@@ -110,7 +113,7 @@ fn evaluate(expression: &[Node], lanes: &Lanes<'_>) -> Result<Results, String> {
                 None
             }
             Op::OutState => {
-                let stored = lanes.of(&values, node.a).and_then(|value| lanes.without_denormals(value).map_err(text));
+                let stored = lanes.of(&values, node.a).and_then(|value| without_denormals(value).map_err(text));
                 results.state.push((node.bits as usize, stored.map_err(at)?));
                 None
             }
@@ -210,12 +213,6 @@ impl Lanes<'_> {
         let zero = self.number(0.0)?;
         let negative = a_or_b(&a.f_lt_tensor(&zero)?, &self.number(-1.0)?, &zero)?;
         a_or_b(&a.f_gt_tensor(&zero)?, &self.number(1.0)?, &negative)
-    }
-
-    fn without_denormals(&self, a: &Tensor) -> Result<Tensor, TchError> {
-        let smallest = if self.kind == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
-        let denormal = a.f_abs()?.f_lt_tensor(&self.number(smallest)?)?;
-        a_or_b(&denormal, &self.number(0.0)?, a)
     }
 
     /// a·b + c rounded once. In f64 a product of two f32 is exact; the sum is rounded to odd there, so that rounding it

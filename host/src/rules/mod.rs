@@ -10,6 +10,7 @@ pub mod threads;
 
 pub mod chunks;
 pub mod cuda;
+mod grid;
 pub mod interpret;
 pub mod kernel;
 pub mod norm;

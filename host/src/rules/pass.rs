@@ -1,7 +1,5 @@
 //! Runs a pass of a plugin over the tensors of a batch: its kernel on the CPU, block by block on libtorch's threads; its
-//! expression on other devices. Knows no handles; those are `tensor`'s.
-//!
-//! Blocks, and the order in which their sums are added, follow from the shape alone.
+//! expression on other devices. Knows no handles, those are `tensor`'s, and cuts no blocks, that is `grid.rs`.
 
 use std::{
     cell::Cell,
@@ -16,24 +14,19 @@ use abi_stable::std_types::RSlice;
 use sdk::{
     Per,
     abi::{OK, PassBlock, PassCall},
-    cpu,
     tape::{self, Node},
 };
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{InstructionSet, chunks, interpret, threads};
+use super::{
+    InstructionSet, chunks,
+    grid::{Grid, MOST, Place, Places},
+    interpret, threads,
+};
 use crate::tensor::{
     Batch,
-    memory::{extent, overlap},
+    memory::{extent, lie_apart},
 };
-
-/// Inputs, and results, that a pass may have, as in the sdk's kernels.
-const MOST: usize = 8;
-
-/// Elements of a block: few enough that a matrix has many, and no thread waits long for the last.
-const BLOCK: usize = 32_768;
-/// Columns of a block where there are rows: the sums of so many columns stay in the first-level cache.
-const COLUMNS: usize = 512;
 
 thread_local! {
     /// Whether passes that this thread begins go by their expressions on every device.
@@ -145,20 +138,22 @@ impl<'a> Pass<'a> {
     /// As [`Pass::run`].
     pub fn run_kernel(&self, isa: InstructionSet, may_be_replaced: &[bool]) -> Result<Vec<Batch>, String> {
         let torch = |error: TchError| first_line(&error);
-        let grid = Grid::of(&self.shape, &self.inputs, &self.results);
+        let inputs: Vec<Per> = self.inputs.iter().map(|input| input.per).collect();
+        let grid = Grid::of(&self.shape, &inputs, &self.results);
         let contiguous = |input: &Input<'_>| input.batch.parts().iter().map(Tensor::f_contiguous).collect();
         let parts: Vec<Vec<Tensor>> =
             self.inputs.iter().map(contiguous).collect::<Result<_, TchError>>().map_err(torch)?;
         let mut batches = Vec::with_capacity(self.results.len());
         let mut sums: Vec<Vec<f64>> = Vec::with_capacity(self.results.len());
+        let lies: Vec<Vec<Range<usize>>> = parts.iter().map(|parts| parts.iter().map(extent).collect()).collect();
         let mut taken: Vec<usize> = Vec::new();
         for (per, input) in self.results.iter().zip(&self.replaces) {
             let kept = *per == Per::Element;
             sums.push(vec![0.0; grid.sums(*per)]);
             let place = input.filter(|&input| {
                 // Two inputs may be one tensor, where there is room for one result.
-                let is_free = taken.iter().all(|other| lie_apart(&parts[*other], &parts[input]));
-                is_free && may_be_replaced.get(input) == Some(&true) && self.is_read_once(input, &parts)
+                let is_free = taken.iter().all(|other| lie_apart(&lies[*other], &lies[input]));
+                is_free && may_be_replaced.get(input) == Some(&true) && self.is_read_once(input, &lies)
             });
             taken.extend(place);
             batches.push(match place.map(|input| &parts[input][..]) {
@@ -192,14 +187,14 @@ impl<'a> Pass<'a> {
         Ok(batches)
     }
 
-    /// Whether no input is read where this one lies, but for one that is the same element by element; `parts` are where each
-    /// lies.
-    fn is_read_once(&self, input: usize, parts: &[Vec<Tensor>]) -> bool {
-        let own = &parts[input];
-        self.inputs.iter().zip(parts).enumerate().filter(|(other, _)| *other != input).all(|(_, (other, parts))| {
-            let is_same = || extents(parts) == extents(own);
-            lie_apart(own, parts) || (other.per == Per::Element && is_same())
-        })
+    /// Whether no input is read where this one lies, but for one that is the same element by element; `lies` is where each
+    /// does.
+    fn is_read_once(&self, input: usize, lies: &[Vec<Range<usize>>]) -> bool {
+        let own = &lies[input];
+        let others = self.inputs.iter().zip(lies).enumerate().filter(|(other, _)| *other != input);
+        others
+            .map(|(_, other)| other)
+            .all(|(other, its)| lie_apart(own, its) || (other.per == Per::Element && own == its))
     }
 
     fn run_blocks(&self, grid: &Grid, places: &Places, isa: InstructionSet) -> Result<(), String> {
@@ -278,187 +273,6 @@ impl Shared {
     }
 }
 
-/// How the elements of a batch are cut into blocks: matrices of rows and columns; where neither rows nor columns matter,
-/// each parameter is one row.
-struct Grid {
-    batch: usize,
-    matrices: usize,
-    rows: usize,
-    columns: usize,
-    /// Rows and columns of a block; those at the end may have fewer.
-    block: (usize, usize),
-}
-
-/// One block: its matrix, its first row and column, its place among the blocks of its matrix, and its size.
-struct At {
-    matrix: usize,
-    row: usize,
-    column: usize,
-    place: (usize, usize),
-    rows: usize,
-    columns: usize,
-}
-
-impl Grid {
-    fn of(shape: &[i64], inputs: &[Input<'_>], results: &[Per]) -> Grid {
-        let sums_columns = results.contains(&Per::Column);
-        let mut all = inputs.iter().map(|input| input.per).chain(results.iter().copied());
-        let sizes: Vec<usize> = shape.iter().map(|&size| size as usize).collect();
-        let (batch, own) = (sizes[0], &sizes[1..]);
-        let (matrices, rows, columns) = match own {
-            [leading @ .., rows, columns] if all.any(|per| matches!(per, Per::Row | Per::Column)) => {
-                (batch * leading.iter().product::<usize>(), *rows, *columns)
-            }
-            own => (batch, 1, own.iter().product()),
-        };
-        // Of even width, and a multiple of the kernels' tiles.
-        let most = if sums_columns { COLUMNS } else { chunks::CHUNK };
-        let even = columns.div_ceil(columns.div_ceil(most).max(1)).next_multiple_of(128);
-        let wide = if rows == 1 { BLOCK } else { even.min(columns).max(1) };
-        Grid { batch, matrices, rows, columns, block: ((BLOCK / wide).max(1), wide) }
-    }
-
-    fn elements(&self) -> usize {
-        self.matrices * self.rows * self.columns
-    }
-
-    /// Blocks of one matrix, along rows and along columns.
-    fn cut(&self) -> (usize, usize) {
-        (self.rows.div_ceil(self.block.0), self.columns.div_ceil(self.block.1))
-    }
-
-    fn blocks(&self) -> usize {
-        self.matrices * self.cut().0 * self.cut().1
-    }
-
-    fn block(&self, index: usize) -> At {
-        let (down, across) = self.cut();
-        let place = (index / across % down, index % across);
-        let (row, column) = (place.0 * self.block.0, place.1 * self.block.1);
-        let (rows, columns) = (self.block.0.min(self.rows - row), self.block.1.min(self.columns - column));
-        At { matrix: index / across / down, row, column, place, rows, columns }
-    }
-
-    /// Places for the sums of all blocks.
-    fn sums(&self, per: Per) -> usize {
-        let (down, across) = self.cut();
-        self.matrices
-            * match per {
-                Per::Element => 0,
-                Per::Row => across * self.rows,
-                Per::Column => down * self.columns,
-                Per::Parameter => down * across,
-            }
-    }
-
-    /// Where a block's sums go.
-    fn sum_at(&self, per: Per, at: &At) -> usize {
-        let (down, across) = self.cut();
-        match per {
-            Per::Element => 0,
-            Per::Row => (at.matrix * across + at.place.1) * self.rows + at.row,
-            Per::Column => (at.matrix * down + at.place.0) * self.columns + at.column,
-            Per::Parameter => (at.matrix * down + at.place.0) * across + at.place.1,
-        }
-    }
-
-    /// The sums of the blocks, added up.
-    fn added(&self, per: Per, sums: &[f64]) -> Vec<f64> {
-        let (down, across) = self.cut();
-        let (length, times) = match per {
-            Per::Row => (self.rows, across),
-            Per::Column => (self.columns, down),
-            _ => {
-                let blocks = sums.len() / self.batch.max(1);
-                return (0..self.batch).map(|one| cpu::sum(&sums[one * blocks..][..blocks])).collect();
-            }
-        };
-        let mut all = vec![0.0; self.matrices * length];
-        for (place, line) in sums.chunks(length.max(1)).enumerate() {
-            let to = &mut all[place / times * length..][..line.len()];
-            to.iter_mut().zip(line).for_each(|(sum, more)| *sum += more);
-        }
-        all
-    }
-
-    /// Matrices of one parameter.
-    fn own_matrices(&self) -> usize {
-        (self.matrices / self.batch.max(1)).max(1)
-    }
-
-    /// Where the parts of a batch that lies so begin: those of each parameter.
-    fn place(&self, parts: &[Tensor], per: Per, width: usize) -> Place {
-        let first = |tensor: &Tensor| tensor.data_ptr() as *mut u8;
-        let parts = match parts {
-            [all] => {
-                let of_one = match per {
-                    Per::Element => self.own_matrices() * self.rows * self.columns,
-                    Per::Row => self.own_matrices() * self.rows,
-                    Per::Column => self.own_matrices() * self.columns,
-                    Per::Parameter => 1,
-                };
-                (0..self.batch).map(|parameter| first(all).wrapping_add(parameter * of_one * width)).collect()
-            }
-            parts => parts.iter().map(first).collect(),
-        };
-        Place { per, parts }
-    }
-
-    /// The first element of a block: its parameter, and an index into what lies so of that.
-    fn element_at(&self, per: Per, at: &At) -> (usize, usize) {
-        let (parameter, matrix) = (at.matrix / self.own_matrices(), at.matrix % self.own_matrices());
-        let index = match per {
-            Per::Element => (matrix * self.rows + at.row) * self.columns + at.column,
-            Per::Row => matrix * self.rows + at.row,
-            Per::Column => matrix * self.columns + at.column,
-            Per::Parameter => 0,
-        };
-        (parameter, index)
-    }
-}
-
-/// Where a batch begins, parameter by parameter; sums, all in one.
-struct Place {
-    per: Per,
-    parts: Vec<*mut u8>,
-}
-
-/// Where tensors and sums begin.
-struct Places {
-    inputs: Vec<Place>,
-    results: Vec<Place>,
-    /// Bytes of an element.
-    width: usize,
-}
-// SAFETY: blocks write to disjoint places.
-unsafe impl Sync for Places {}
-
-impl Places {
-    fn inputs(&self, grid: &Grid, at: &At) -> [*mut u8; MOST] {
-        let mut all = [std::ptr::null_mut(); MOST];
-        for (pointer, place) in all.iter_mut().zip(&self.inputs) {
-            let (parameter, index) = grid.element_at(place.per, at);
-            *pointer = place.parts[parameter].wrapping_add(index * self.width);
-        }
-        all
-    }
-
-    fn results(&self, grid: &Grid, at: &At) -> [*mut u8; MOST] {
-        let mut all = [std::ptr::null_mut(); MOST];
-        for (pointer, place) in all.iter_mut().zip(&self.results) {
-            let (parameter, offset) = match place.per {
-                Per::Element => {
-                    let (parameter, index) = grid.element_at(place.per, at);
-                    (parameter, index * self.width)
-                }
-                per => (0, grid.sum_at(per, at) * size_of::<f64>()),
-            };
-            *pointer = place.parts[parameter].wrapping_add(offset);
-        }
-        all
-    }
-}
-
 /// The shape of a tensor that lies along a batch in a way; `kept`: with the dimensions summed over, of size 1.
 fn shape_of(per: Per, shape: &[i64], kept: bool) -> Vec<i64> {
     let dims = shape.len();
@@ -474,16 +288,6 @@ fn shape_of(per: Per, shape: &[i64], kept: bool) -> Vec<i64> {
 
 fn codes(all: &RSlice<'_, u32>) -> Result<Vec<Per>, String> {
     all.iter().map(|&code| Per::of(code).ok_or_else(|| format!("code {code} is not known here"))).collect()
-}
-
-fn extents(parts: &[Tensor]) -> Vec<Range<usize>> {
-    parts.iter().map(extent).collect()
-}
-
-/// Whether no byte is of both.
-fn lie_apart(a: &[Tensor], b: &[Tensor]) -> bool {
-    let b = extents(b);
-    extents(a).iter().all(|a| !b.iter().any(|b| overlap(a, b)))
 }
 
 /// The input whose place each result takes.

@@ -14,7 +14,7 @@ use std::{
 use sdk::abi::host_tables::Handle;
 use tch::{NoGradGuard, Tensor};
 
-use super::{Batch, memory::overlap, trace::Trace};
+use super::{Batch, memory::lie_apart, trace::Trace};
 use crate::fault::{Exit, Fault};
 
 /// Low bits of a handle: 1 + the position within the call. The rest is the generation.
@@ -72,7 +72,7 @@ impl Call {
     /// Whether what a handle names may be overwritten: nothing in its memory was lent.
     pub(super) fn may_be_replaced(&self, handle: Handle) -> bool {
         let named = self.position(handle).and_then(|position| self.at(position));
-        named.is_ok_and(|batch| batch.extents().all(|own| !self.lent.iter().any(|lent| overlap(lent, &own))))
+        named.is_ok_and(|batch| lie_apart(&batch.extents(), &self.lent))
     }
 
     /// Positions of all that lies in the memory of one of these handles, or in that of what does: a batch and its stack are
@@ -85,8 +85,7 @@ impl Call {
         };
         loop {
             let replaced = extents(&found);
-            let lies_there =
-                |batch: &Batch| batch.extents().any(|own| replaced.iter().any(|range| overlap(range, &own)));
+            let lies_there = |batch: &Batch| !lie_apart(&batch.extents(), &replaced);
             let more = self
                 .tensors
                 .iter()

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
 use super::{
-    Scope,
+    Batch, Scope,
     bytes::to_bytes,
     slots::initial_slot,
     tables::philox,
-    whole::{WholeRule, step_in},
+    whole::{Arguments, WholeRule, step_whole},
 };
 use crate::fault::{Exit, Fault};
 
@@ -68,23 +68,25 @@ fn probe(
     shape: &[i64],
     hash: &mut Sha256,
 ) -> Result<(), Fault> {
-    let mut x = pseudo_random([number, 0], shape)?;
-    let mut state: Vec<Option<Tensor>> = Vec::new();
+    let start = pseudo_random([number, 0], shape)?;
+    let mut state: Vec<Option<Batch>> = Vec::new();
     for slot in slots {
         let index = slot.index as usize;
         if index >= state.len() {
             state.resize_with(index + 1, || None);
         }
-        let start = initial_slot(slot, &x, Kind::Float);
-        state[index] = Some(start.map_err(|text| failed(rule.label, "slots", &text))?);
+        let slot = initial_slot(slot, &start, Kind::Float);
+        state[index] = Some(Batch::Stacked(slot.map_err(|text| failed(rule.label, "slots", &text))?));
     }
+    let mut x = Batch::Stacked(start);
     for t in 1..=STEPS {
         let g = pseudo_random([number, t], shape)?;
         let step = [f64::from(t), g.numel() as f64, 3.5];
         let scope = Scope::traced();
-        (x, state) = step_in(&scope, rule, hyper, step, &x, &g, &state)?;
+        let g = Batch::Stacked(g);
+        (x, state) = step_whole(&scope, Arguments::Kept, rule, hyper, step, &x, &g, &state)?;
         hash.update(scope.trace().text());
-        for tensor in std::iter::once(&x).chain(state.iter().flatten()) {
+        for tensor in std::iter::once(&x).chain(state.iter().flatten()).flat_map(Batch::parts) {
             hash.update(to_bytes(tensor)?.2);
         }
     }

@@ -22,6 +22,11 @@ pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Whether no byte is in both lists.
+pub(crate) fn lie_apart(a: &[Range<usize>], b: &[Range<usize>]) -> bool {
+    a.iter().all(|a| !b.iter().any(|b| overlap(a, b)))
+}
+
 /// Keeps freed memory for what is made next, from here on. The process then holds what it once needed until it ends.
 /// Where the C library is not glibc, nothing changes.
 pub fn keep_freed() {

@@ -20,4 +20,4 @@ pub mod whole;
 pub use arena::Scope;
 pub use batch::Batch;
 pub use fingerprint::matrix_fingerprint;
-pub use whole::{WholeRule, step_whole};
+pub use whole::WholeRule;

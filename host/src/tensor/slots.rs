@@ -67,8 +67,8 @@ pub fn initial_slot(slot: &SlotDescriptor, x: &Tensor, kind: Kind) -> Result<Ten
     .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
-/// As a kernel stores state: what only hands a slot on may then leave it as it is.
-fn without_denormals(x: &Tensor) -> Result<Tensor, TchError> {
+/// As a kernel stores state: with zeros for denormals. What only hands a slot on may then leave it as it is.
+pub(crate) fn without_denormals(x: &Tensor) -> Result<Tensor, TchError> {
     let smallest = if x.f_kind()? == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
     x.f_masked_fill(&x.f_abs()?.f_lt(smallest)?, 0.0)
 }

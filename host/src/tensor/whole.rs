@@ -29,69 +29,26 @@ pub struct WholeRule<'a> {
     pub fault: &'a dyn Fn(u32, &str) -> Fault,
 }
 
-/// One step of a batch of parameters of one shape, stacked along a leading dimension.
-///
-/// `x` and `g` are `[batch, …shape]` of one element type; `state` holds the slots by their index in the state record,
-/// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of
-/// one parameter, and the L2 norm of all gradients of the run before clipping.
-///
-/// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory of their own; a slot that
-/// the rule left alone comes back as it was given. What is
-/// bf16 (parameters and gradients, slots) is computed with in f32, and rounded to nearest even. The arguments are never
-/// changed, so on an error nothing has happened.
-pub fn step_whole(
-    rule: &WholeRule<'_>,
-    hyper: &[f64],
-    step: [f64; 3],
-    x: &Tensor,
-    g: &Tensor,
-    state: &[Option<Tensor>],
-) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
-    step_in(&Scope::enter(), rule, hyper, step, x, g, state)
-}
-
-/// [`step_whole`] in a scope of the caller's.
-pub(super) fn step_in(
-    scope: &Scope,
-    rule: &WholeRule<'_>,
-    hyper: &[f64],
-    step: [f64; 3],
-    x: &Tensor,
-    g: &Tensor,
-    state: &[Option<Tensor>],
-) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
-    let stacked = |tensor: &Tensor| Batch::Stacked(tensor.shallow_clone());
-    let state: Vec<Option<Batch>> = state.iter().map(|slot| slot.as_ref().map(stacked)).collect();
-    let (x, state) = run(scope, Arguments::Kept, rule, hyper, step, &stacked(x), &stacked(g), &state)?;
-    let one =
-        |batch: Batch| batch.stacked().map(Tensor::shallow_clone).map_err(|error| torch_fault(rule.label, &error));
-    Ok((one(x)?, state.into_iter().map(|slot| slot.map(one).transpose()).collect::<Result<_, _>>()?))
-}
-
-/// As [`step_whole`], of batches that need not be stacked, and what comes back may lie where `x` and the state lay: they are not
-/// to be used again, and on an error they are in an undefined state.
-pub fn step_in_place(
-    rule: &WholeRule<'_>,
-    hyper: &[f64],
-    step: [f64; 3],
-    x: &Batch,
-    g: &Batch,
-    state: &[Option<Batch>],
-) -> Result<(Batch, Vec<Option<Batch>>), Fault> {
-    run(&Scope::enter(), Arguments::Replaced, rule, hyper, step, x, g, state)
-}
-
 /// What a step may do with the memory of parameters and state.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Arguments {
-    /// Nothing.
+pub enum Arguments {
+    /// Nothing: they are as they were, also after an error.
     Kept,
-    /// Put results there.
+    /// Put results there: they are not to be used again, and after an error they are in an undefined state.
     Replaced,
 }
 
+/// One step of a batch of parameters of one shape.
+///
+/// `x` and `g` are `[batch, …shape]` of one element type; `state` holds the slots by their index in the state record,
+/// `[batch, …slot shape]`, none where a slot is switched off. `step` is the batch's own step (from 1), the elements of
+/// one parameter, and the L2 norm of all gradients of the run before clipping. The plugin's calls are in `scope`.
+///
+/// Returns the new parameters, in the element type of `x`, and the new state, in its own, in memory that nothing else has; a
+/// slot that the rule left alone comes back as it was given. What is bf16 (parameters and gradients, slots) is computed
+/// with in f32, and rounded to nearest even.
 #[allow(clippy::too_many_arguments, reason = "those of a step, and how it is done")]
-fn run(
+pub fn step_whole(
     scope: &Scope,
     arguments: Arguments,
     rule: &WholeRule<'_>,
@@ -138,7 +95,9 @@ fn run(
     // A slot that was left alone, and is still there.
     let left_alone = |index: usize| handles[index] == given[index] && scope.batch(given[index]).is_ok();
     // A result may lie where what it replaces lay, and nowhere else that something does.
-    let of = |batch: &Batch, place: Option<Place>| batch.extents().map(|range| (range, place)).collect::<Vec<_>>();
+    let of = |batch: &Batch, place: Option<Place>| {
+        batch.extents().into_iter().map(|range| (range, place)).collect::<Vec<_>>()
+    };
     let replaced = |place: Place| (arguments == Arguments::Replaced).then_some(place);
     let mut kept = of(g, None);
     kept.extend(of(x, replaced(Place::X)));
@@ -300,6 +259,25 @@ mod tests {
         WholeRule { label: "momentum", table: &TABLE, slots: None, fault }
     }
 
+    fn stacked(tensor: &Tensor) -> Batch {
+        Batch::Stacked(tensor.shallow_clone())
+    }
+
+    /// A step that keeps its arguments, of stacked tensors.
+    fn step_kept(
+        hyper: &[f64],
+        x: &Tensor,
+        g: &Tensor,
+        state: &[Option<Tensor>],
+    ) -> Result<(Tensor, Vec<Option<Tensor>>), Fault> {
+        let state: Vec<Option<Batch>> = state.iter().map(|slot| slot.as_ref().map(stacked)).collect();
+        let (scope, step) = (Scope::enter(), [1.0, 6.0, 0.0]);
+        let (x, g) = (stacked(x), stacked(g));
+        let (x, state) = step_whole(&scope, Arguments::Kept, &rule(), hyper, step, &x, &g, &state)?;
+        let one = |batch: Batch| batch.stacked().unwrap().shallow_clone();
+        Ok((one(x), state.into_iter().map(|slot| slot.map(one)).collect()))
+    }
+
     fn values(tensor: &Tensor) -> Vec<f64> {
         Vec::try_from(tensor.to_kind(Kind::Double).contiguous().view(-1)).unwrap()
     }
@@ -315,7 +293,7 @@ mod tests {
         for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
             let (x, g, state) = case(kind);
             let x = x.set_requires_grad(true);
-            let (new_x, new_state) = step_whole(&rule(), &[0.5, 0.0], [1.0, 6.0, 0.0], &x, &g, &state).unwrap();
+            let (new_x, new_state) = step_kept(&[0.5, 0.0], &x, &g, &state).unwrap();
             assert_eq!(values(&new_x), [0.25, 1.0, 1.75, 2.5, 3.25, 4.0], "{kind:?}");
             assert_eq!(values(new_state[1].as_ref().unwrap()), [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]);
             assert_eq!((new_x.kind(), new_x.requires_grad(), new_state[0].is_none()), (kind, false, true));
@@ -331,7 +309,7 @@ mod tests {
             let (x, g, state) = case(Kind::Float);
             let narrow = |slot: &Tensor| (slot + 0.001).to_kind(Kind::BFloat16);
             let narrow: Vec<Option<Tensor>> = state.iter().map(|slot| slot.as_ref().map(narrow)).collect();
-            let (_, new_state) = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &narrow).unwrap();
+            let (_, new_state) = step_kept(&[0.5, how], &x, &g, &narrow).unwrap();
             let new = new_state[1].as_ref().unwrap();
             assert_eq!((new.kind(), values(new)), (Kind::BFloat16, expected.to_vec()));
         }
@@ -342,7 +320,7 @@ mod tests {
     fn results_own_their_memory() {
         for how in [4.0, 6.0] {
             let (x, mut g, state) = case(Kind::Double);
-            let (mut new_x, new_state) = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &state).unwrap();
+            let (mut new_x, new_state) = step_kept(&[0.5, how], &x, &g, &state).unwrap();
             let before = values(new_state[1].as_ref().unwrap());
             let _ = (g.fill_(7.0), new_x.fill_(8.0));
             assert_eq!(values(new_state[1].as_ref().unwrap()), before);
@@ -362,10 +340,11 @@ mod tests {
             let (x, g, slot) = (apart(&x), apart(&g), apart(state[1].as_ref().unwrap()));
             let [old_x, old_g] = [&x, &g].map(|batch| batch.stacked().unwrap().copy());
             let old_state = vec![None, Some(slot.stacked().unwrap().copy())];
-            let (hyper, step) = ([0.5, how], [1.0, 6.0, 0.0]);
-            let (expected_x, expected) = step_whole(&rule(), &hyper, step, &old_x, &old_g, &old_state).unwrap();
+            let (scope, hyper, step) = (Scope::enter(), [0.5, how], [1.0, 6.0, 0.0]);
+            let (expected_x, expected) = step_kept(&hyper, &old_x, &old_g, &old_state).unwrap();
             let state = [None, Some(slot)];
-            let (new_x, new_state) = step_in_place(&rule(), &hyper, step, &x, &g, &state).unwrap();
+            let (new_x, new_state) =
+                step_whole(&scope, Arguments::Replaced, &rule(), &hyper, step, &x, &g, &state).unwrap();
             let (slot, new_slot) = (state[1].as_ref().unwrap(), new_state[1].as_ref().unwrap());
             assert_eq!(values(new_x.stacked().unwrap()), values(&expected_x), "{how} {batch}");
             assert_eq!(values(new_slot.stacked().unwrap()), values(expected[1].as_ref().unwrap()), "{how} {batch}");
@@ -387,7 +366,7 @@ mod tests {
         ];
         for (how, code, part) in table {
             let (x, g, state) = case(Kind::Double);
-            let fault = step_whole(&rule(), &[0.5, how], [1.0, 6.0, 0.0], &x, &g, &state).unwrap_err();
+            let fault = step_kept(&[0.5, how], &x, &g, &state).unwrap_err();
             assert_eq!((fault.code, fault.message.contains(part)), (code, true), "{fault}");
         }
     }

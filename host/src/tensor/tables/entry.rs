@@ -150,7 +150,7 @@ fn status(name: &str, work: impl FnOnce() -> Result<(), String>) -> u32 {
 
 /// What `work` makes, or the status of its error or panic, whose text is kept.
 pub(super) fn contained<T>(name: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, u32> {
-    // Nothing that `work` touches is left half done by an unwind: a call's tensors are only ever appended.
+    // Nothing that `work` touches is left half done by an unwind: a call's tensors are appended, and forgotten, whole.
     let (status, text) = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(made)) => return Ok(made),
         Ok(Err(text)) => (FAILED, text),

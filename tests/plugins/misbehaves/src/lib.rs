@@ -260,19 +260,6 @@ register!(
 /// Gradient descent in place, which asks for the old parameter afterwards where the rate is 0.
 pub struct LooksBack;
 
-/// A step of it.
-pub struct Downhill;
-
-impl Pass for Downhill {
-    type Numbers<T: Copy> = Numbers<T>;
-    type Inputs<T: Copy> = Inputs<T>;
-    type Results<T: Copy> = New<T>;
-
-    fn each<L: Lane>(n: Numbers<Scalar<L>>) -> impl Fn(Inputs<L>) -> New<L> {
-        move |Inputs { x, g }| New { x: x - n.lr * g }
-    }
-}
-
 impl Optimizer for LooksBack {
     const BY_PASSES: bool = true;
 
@@ -293,14 +280,15 @@ impl Optimizer for LooksBack {
 
     fn update<'t>(
         h: &Hyper<f64>,
-        step: TensorStep,
+        _: TensorStep,
         x: Tensor<'t>,
         g: Tensor<'t>,
         _: &mut Nothing<Tensor<'t>>,
     ) -> Result<Tensor<'t>> {
         let inputs = Inputs { x: (x, Per::Element), g: (g, Per::Element) };
-        let numbers = Numbers { lr: h.lr, numel: step.numel };
-        let new = Downhill::run_in_place(numbers, inputs, New { x: Per::Element })?.x;
+        // Of no size at which the pass panics.
+        let numbers = Numbers { lr: h.lr, numel: 0.0 };
+        let new = Descend::run_in_place(numbers, inputs, New { x: Per::Element })?.x;
         if h.lr == 0.0 { new.lerp(x, 0.5) } else { Ok(new) }
     }
 }
