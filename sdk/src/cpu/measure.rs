@@ -122,7 +122,12 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &MeasureCall, narrow
             for (k, (tile, room)) in state.iter_mut().zip(&mut wide).enumerate().take(slots) {
                 let slot = *call.state.add(k);
                 if !slot.is_null() {
-                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room, looks_ahead);
+                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
+                    if looks_ahead && is_narrow(narrow, k) {
+                        ahead::<_, TILE>(slot.cast::<u16>().add(at), AHEAD);
+                    } else if looks_ahead {
+                        ahead::<_, TILE>(slot.cast::<S::Held>().add(at), AHEAD);
+                    }
                 }
             }
             let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();

@@ -254,33 +254,18 @@ struct Anywhere<E>(E);
 /// A tile of elements, wherever it lies.
 type Tile<E> = [Anywhere<E>; TILE];
 
-/// A tile of a slot, as the rule reads it: where it lies or, where it lies in bf16, widened into `room`. Asks for a later one
-/// where that `looks_ahead`.
+/// A tile of a slot, as the rule reads it: where it lies or, where it lies in bf16, widened into `room`.
 ///
 /// # Safety
 /// `slot` has the elements `at..at + TILE`, which nobody writes while the tile is looked at.
 #[inline(always)]
-unsafe fn held<S: Storage>(
-    slot: *const (),
-    narrow: bool,
-    at: usize,
-    room: &mut Tile<S::Held>,
-    looks_ahead: bool,
-) -> &Tile<S::Held> {
+unsafe fn held<S: Storage>(slot: *const (), narrow: bool, at: usize, room: &mut Tile<S::Held>) -> &Tile<S::Held> {
     // SAFETY: the caller's promise; a tile has no alignment.
     unsafe {
         if !narrow {
-            let first = slot.cast::<S::Held>().add(at);
-            if looks_ahead {
-                ahead::<_, TILE>(first, AHEAD);
-            }
-            return &*first.cast::<Tile<S::Held>>();
+            return &*slot.cast::<S::Held>().add(at).cast::<Tile<S::Held>>();
         }
-        let first = slot.cast::<u16>().add(at);
-        if looks_ahead {
-            ahead::<_, TILE>(first, AHEAD);
-        }
-        let tile = &*first.cast::<Tile<u16>>();
+        let tile = &*slot.cast::<u16>().add(at).cast::<Tile<u16>>();
         for i in 0..TILE {
             room[i] = Anywhere(S::widen(tile[i].0));
         }
@@ -315,7 +300,12 @@ unsafe fn tiles<R: Kernel, S: Storage, const ISA: u8>(call: &KernelCall, narrow:
             for (k, (tile, room)) in state.iter_mut().zip(&mut wide).enumerate().take(slots) {
                 let slot = *call.state.add(k);
                 if !slot.is_null() {
-                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room, looks_ahead);
+                    *tile = held::<S>(slot, is_narrow(narrow, k), at, room);
+                    if looks_ahead && is_narrow(narrow, k) {
+                        ahead::<_, TILE>(slot.cast::<u16>().add(at), AHEAD);
+                    } else if looks_ahead {
+                        ahead::<_, TILE>(slot.cast::<S::Held>().add(at), AHEAD);
+                    }
                 }
             }
             let x = &*call.x.cast::<S::Value>().add(at).cast::<Tile<S::Value>>();
